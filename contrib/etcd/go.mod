@@ -1,0 +1,9 @@
+module github.com/surefoot-go/surefoot/contrib/etcd
+
+go 1.26
+
+require (
+	github.com/surefoot-go/surefoot v0.0.0
+	go.etcd.io/etcd/api/v3 v3.7.3
+	go.etcd.io/etcd/client/v3 v3.7.3
+)
