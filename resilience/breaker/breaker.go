@@ -1,0 +1,252 @@
+// Package breaker stops calls to a target that keeps failing, and lets a few
+// through later to see whether it has recovered.
+//
+//	var bank breaker.Breaker // the zero value works
+//	receipt, err := breaker.Do(&bank, func() (Receipt, error) { return charge(ctx) })
+//	if errors.Is(err, breaker.ErrOpen) { ... } // answered at once, nothing was sent
+//
+// A Breaker is safe for concurrent use and starts no goroutine. It does not
+// retry and does not limit time: see packages retry and resilience.
+package breaker
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrOpen is the answer instead of a call while the breaker is open, and to
+// the calls beyond the few it lets through while half-open.
+var ErrOpen = errors.New("breaker: open")
+
+// State is what a breaker does with the next call. Its numbers are those of the
+// metric surefoot.breaker.state.
+type State uint8
+
+// The states of a breaker.
+const (
+	Closed   State = 0 // calls go through
+	HalfOpen State = 1 // some calls go through, to see whether the target is back
+	Open     State = 2 // no call goes through
+)
+
+// String is "closed", "half-open" or "open".
+func (s State) String() string {
+	switch s {
+	case Closed:
+		return "closed"
+	case HalfOpen:
+		return "half-open"
+	case Open:
+		return "open"
+	}
+	return "unknown"
+}
+
+// MarshalText is String, for JSON and logs.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Outcome is what a finished call says about the target.
+type Outcome uint8
+
+// The outcomes of a call.
+const (
+	Ignored  Outcome = iota // nothing: canceled by the caller, over a limit, shed, or never sent
+	Success                 // it works
+	Failure                 // it does not
+	Answered                // it refused this request (a 4xx): alive, so a probe succeeds, but no evidence either way while closed
+)
+
+// Change is one transition.
+type Change struct {
+	At       time.Time
+	From, To State
+	Err      error // the failure that opened the breaker; nil when it did not open
+}
+
+// Counts are totals since the breaker was made. They only grow.
+type Counts struct {
+	Successes uint64 // calls that ended in Success
+	Failures  uint64 // calls that ended in Failure
+	Answered  uint64 // calls that ended in Answered
+	Ignored   uint64 // calls that ended in Ignored
+	Rejected  uint64 // calls answered ErrOpen
+	Changes   uint64 // transitions
+}
+
+// Snapshot is a breaker at one moment.
+type Snapshot struct {
+	State       State
+	Since       time.Time // of the last transition; zero before the first
+	Consecutive int       // failures in a row, Ignored and Answered aside
+	Counts      Counts
+	LastErr     error     // the last failure; nil before the first
+	LastErrAt   time.Time // when it ended
+	Changes     []Change  // the last 16 transitions, oldest first
+}
+
+// Breaker guards calls to one target. The zero value is closed and follows the
+// zero Settings. A Breaker is safe for concurrent use and must not be copied.
+//
+// It changes state only when somebody calls: an open breaker that nobody uses
+// stays open.
+type Breaker struct {
+	// OnChange, if not nil, is told of each transition, on the goroutine whose
+	// call caused it and without the breaker's lock held. Two transitions at
+	// the same instant may be told in either order; Snapshot is the truth. Set
+	// it before the first call.
+	OnChange func(Change)
+
+	settings atomic.Pointer[Settings]
+	gate     atomic.Uint64 // generation<<2 | state: lets a closed breaker admit without the lock
+	mu       sync.Mutex
+	m        machine
+}
+
+// New returns a closed breaker that follows s.
+func New(s Settings) *Breaker {
+	b := new(Breaker)
+	b.Set(s)
+	return b
+}
+
+// Set replaces the settings; the state and the counts stay. Off closes it.
+func (b *Breaker) Set(s Settings) {
+	s = s.OrDefault()
+	b.mu.Lock()
+	b.settings.Store(&s)
+	change, changed := Change{}, false
+	if s.Rule == Off && b.m.state != Closed {
+		change, changed = b.m.move(time.Now(), Closed, nil), true
+		b.publish()
+	}
+	b.mu.Unlock()
+	if changed {
+		b.tell(change)
+	}
+}
+
+// Settings are the settings in force, defaults filled in.
+func (b *Breaker) Settings() Settings {
+	if s := b.settings.Load(); s != nil {
+		return *s
+	}
+	return defaults
+}
+
+var defaults = Settings{}.OrDefault()
+
+func (b *Breaker) rules() *Settings {
+	if s := b.settings.Load(); s != nil {
+		return s
+	}
+	return &defaults
+}
+
+// Permit is the right to make one call. Hand it back with Done exactly once,
+// however the call ends. A zero Permit may be handed back too.
+type Permit struct {
+	b   *Breaker
+	gen uint64
+}
+
+// Allow asks to make one call: the answer is a Permit, or ErrOpen. It does not
+// block.
+func (b *Breaker) Allow() (Permit, error) {
+	if g := b.gate.Load(); State(g&3) == Closed {
+		return Permit{b, g >> 2}, nil
+	}
+	now := time.Now()
+	b.mu.Lock()
+	before := b.m.state
+	ok := b.m.allow(now, b.rules())
+	change, changed := b.m.last(), b.m.state != before
+	p := Permit{b, b.m.gen}
+	b.publish()
+	b.mu.Unlock()
+	if changed {
+		b.tell(change)
+	}
+	if !ok {
+		return Permit{}, ErrOpen
+	}
+	return p, nil
+}
+
+// Done hands the permit back with the outcome of the call; err is what a
+// Failure failed with. It reports whether the breaker changed state.
+func (p Permit) Done(o Outcome, err error) bool {
+	b := p.b
+	if b == nil {
+		return false
+	}
+	now := time.Now()
+	var draw float64
+	if o == Failure {
+		draw = rand.Float64()
+	}
+	b.mu.Lock()
+	change, changed := b.m.done(now, b.rules(), p.gen, o, err, draw)
+	if changed {
+		b.publish()
+	}
+	b.mu.Unlock()
+	if changed {
+		b.tell(change)
+	}
+	return changed
+}
+
+// publish makes the state visible to Allow's fast path; b.mu is held.
+func (b *Breaker) publish() { b.gate.Store(b.m.gen<<2 | uint64(b.m.state)) }
+
+func (b *Breaker) tell(c Change) {
+	if b.OnChange != nil {
+		b.OnChange(c)
+	}
+}
+
+// State is the current state.
+func (b *Breaker) State() State { return State(b.gate.Load() & 3) }
+
+// Wait is how long the breaker stays open before it lets a call through, and 0
+// if it may do so now.
+func (b *Breaker) Wait() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.m.state != Open {
+		return 0
+	}
+	return max(time.Until(b.m.until), 0)
+}
+
+// Snapshot is the breaker at this moment.
+func (b *Breaker) Snapshot() Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.m.snapshot()
+}
+
+// Do makes one call through b: fn, or ErrOpen without calling it. nil is a
+// Success, an error that wraps context.Canceled is Ignored, any other error is
+// a Failure; use Allow for another view. If fn panics or calls runtime.Goexit
+// the permit is handed back as Ignored and the panic goes on.
+func Do[T any](b *Breaker, fn func() (T, error)) (v T, err error) {
+	p, err := b.Allow()
+	if err != nil {
+		return v, err
+	}
+	o := Ignored
+	defer func() { p.Done(o, err) }()
+	v, err = fn()
+	switch {
+	case err == nil:
+		o = Success
+	case !errors.Is(err, context.Canceled):
+		o = Failure
+	}
+	return v, err
+}

@@ -1,0 +1,93 @@
+package breaker
+
+import "time"
+
+// Rule says when a closed breaker opens and how it closes again.
+type Rule int8
+
+// The rules.
+const (
+	// Windowed opens on the share of failures in a rolling window, tries again
+	// after about a second, and lets the traffic back in step by step.
+	Windowed Rule = 0
+	// Consecutive opens after a run of failures and closes after a few
+	// successes, as github.com/sony/gobreaker does by default.
+	Consecutive Rule = 1
+	// Off never opens.
+	Off Rule = -1
+)
+
+// Settings say when to open and when to try again. The zero value is the
+// Windowed rule with its defaults. Settings are plain data: decode them,
+// compare them, replace them with Set while calls run. MaxRequests, Interval
+// and Timeout mean what they mean in sony/gobreaker.
+type Settings struct {
+	Rule Rule
+
+	// MaxRequests is how many calls are tried at once while half-open, and how
+	// many of them must succeed before the breaker closes; 0 or negative means
+	// 3, the article's number.
+	MaxRequests int
+	// Interval is how far back a closed breaker counts: Windowed forgets
+	// gradually, Consecutive starts over. 0 means 10s, the article's number and
+	// Hystrix's window; negative means Consecutive never starts over.
+	Interval time.Duration
+	// Timeout is how long the breaker stays open before it tries again. 0 or
+	// negative means 1s for Windowed, which also varies it by a quarter either
+	// way so that clients do not come back together, and 60s for Consecutive,
+	// the article's number.
+	Timeout time.Duration
+
+	// Failures is how many failures in a row are still borne by Consecutive;
+	// one more opens it. 0 means 5, the article's number; negative means none.
+	Failures int
+
+	// FailureShare is the share of failures in Interval that opens Windowed;
+	// 0 or negative means 0.5, as in Hystrix.
+	FailureShare float64
+	// MinCalls is how many calls in Interval Windowed wants to see before it
+	// judges their share, and how many failures in a row open it whatever the
+	// share; 0 or negative means 10: half of Hystrix's 20, so that a client
+	// with one call a second is protected too.
+	MinCalls int
+	// Ramp is how long Windowed takes to let all traffic back, linearly and
+	// beginning at a tenth, after the tried calls succeeded. It stays half-open
+	// meanwhile. 0 means 3s, negative means at once. A target that comes back
+	// with cold caches and a backlog falls over again under a step.
+	Ramp time.Duration
+}
+
+// Classic is the article's breaker, exactly: MaxRequests 3, Interval 10s,
+// Timeout 60s, opening on more than 5 consecutive failures.
+func Classic() Settings {
+	return Settings{Rule: Consecutive, MaxRequests: 3, Interval: 10 * time.Second, Timeout: 60 * time.Second, Failures: 5}
+}
+
+// OrDefault returns s with every zero field replaced by its default.
+func (s Settings) OrDefault() Settings {
+	if s.MaxRequests <= 0 {
+		s.MaxRequests = 3
+	}
+	if s.Interval == 0 || s.Interval < 0 && s.Rule != Consecutive {
+		s.Interval = 10 * time.Second
+	}
+	if s.Timeout <= 0 {
+		s.Timeout = time.Second
+		if s.Rule == Consecutive {
+			s.Timeout = 60 * time.Second
+		}
+	}
+	if s.Failures == 0 {
+		s.Failures = 5
+	}
+	if !(s.FailureShare > 0) {
+		s.FailureShare = 0.5
+	}
+	if s.MinCalls <= 0 {
+		s.MinCalls = 10
+	}
+	if s.Ramp == 0 {
+		s.Ramp = 3 * time.Second
+	}
+	return s
+}
