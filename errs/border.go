@@ -1,0 +1,165 @@
+package errs
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Border is where an error leaves a service: the server side of a transport.
+type Border struct {
+	Service string    // service.name, given to every hop made in this process
+	Op      string    // the operation the transport was serving
+	Started time.Time // when it began; zero means not measured
+	Now     time.Time // zero means time.Now()
+	Trace   string    // the trace id of the request; "" keeps the error's own
+}
+
+// At returns e as it leaves a service: every hop without a service gets b's,
+// the hop of b.Op gets its duration (it is added if the newest hop is not it),
+// and the trace id becomes b's, because that is the one this service's log has.
+// Transports call it once, just before they write; callers of Wrap need not.
+func (e *Error) At(b Border) *Error {
+	if b.Now.IsZero() {
+		b.Now = time.Now()
+	}
+	var elapsed time.Duration
+	if !b.Started.IsZero() {
+		elapsed = max(b.Now.Sub(b.Started), 0)
+	}
+	c := e.clone()
+	c.hops = slices.Clone(e.hops)
+	ours := len(c.hops) > 0 && c.hops[0].Service == "" && c.hops[0].Op == b.Op
+	for i := range c.hops {
+		h := &c.hops[i]
+		if h.Service == "" {
+			h.Service = b.Service
+			if h.At.Before(b.Started) { // made at start-up, a package variable
+				h.At = b.Now
+			}
+		}
+	}
+	if !c.remote && c.at.Before(b.Started) {
+		c.at = b.Now
+	}
+	if ours {
+		c.hops[0].At, c.hops[0].Elapsed = b.Now, elapsed
+	} else {
+		c.push(Hop{Service: b.Service, Op: b.Op, Error: c.Code(), At: b.Now, Elapsed: elapsed})
+	}
+	if validTrace(b.Trace) {
+		c.trace = b.Trace
+	}
+	return c
+}
+
+// Behind returns e with h as its origin if it has no chain yet: how a client
+// names the service behind an answer that tells no story of its own.
+func (e *Error) Behind(h Hop) *Error {
+	if len(e.hops) > 0 {
+		return e
+	}
+	if h.Error == "" {
+		h.Error = e.Code()
+	}
+	if h.At.IsZero() {
+		h.At = e.at
+	}
+	c := e.clone()
+	c.hops = []Hop{h}
+	return c
+}
+
+// Parts is all of an error that may cross a wire, for transports that carry it
+// in an encoding of their own.
+type Parts struct {
+	Kind       Kind
+	Status     int           // HTTP status; 0 means Kind.HTTP()
+	ID         string        // "" means Kind.ID()
+	Message    string        // "" means a generic one
+	Details    []string      // public
+	Trace      string        // 32 hex digits, or ""
+	At         time.Time     // zero means time.Now()
+	Chain      []Hop         // newest first, origin last
+	RetryAfter time.Duration // 0 means no hint
+	Remote     bool          // decided by another service
+}
+
+// Parts returns what may cross a wire. The caller owns the slices.
+func (e *Error) Parts() Parts {
+	return Parts{
+		Kind: e.kind, Status: e.HTTP(), ID: e.Code(), Message: e.msg, Details: e.Details(), Trace: e.trace,
+		At: e.at, Chain: e.Chain(), RetryAfter: e.retry, Remote: e.remote,
+	}
+}
+
+// Limits on what Assemble believes. A longer part is cut, a wrong one dropped.
+const (
+	maxMessage = 1024 // bytes, also of one detail
+	maxDetails = 64
+	maxName    = 128 // bytes of a service or operation name
+	maxRetry   = time.Hour
+)
+
+// Assemble is the reverse of Parts. It takes parts from strangers: text is cut
+// to 1 KiB and cleaned of control characters, details to 64, the chain to 32
+// hops, a retry delay to an hour; an id or trace id that is none is dropped.
+func Assemble(p Parts) *Error {
+	e := &Error{
+		kind: p.Kind.known(), msg: clean(p.Message, maxMessage), at: p.At, remote: p.Remote,
+		retry: min(max(p.RetryAfter, 0), maxRetry),
+	}
+	if e.at.IsZero() {
+		e.at = time.Now()
+	}
+	if validID(p.ID) && p.ID != e.kind.ID() {
+		e.id = p.ID
+	}
+	if p.Status >= 400 && p.Status <= 599 && p.Status != e.kind.HTTP() && KindOfHTTP(p.Status) == e.kind {
+		e.status = p.Status
+	}
+	if e.msg == "" {
+		e.msg = table[e.kind].text
+	}
+	if validTrace(p.Trace) {
+		e.trace = p.Trace
+	}
+	for _, d := range p.Details[:min(len(p.Details), maxDetails)] {
+		e.details = append(e.details, clean(d, maxMessage))
+	}
+	hops := bounded(slices.Clone(p.Chain))
+	for i := range hops {
+		h := &hops[i]
+		h.Service, h.Op = clean(h.Service, maxName), clean(h.Op, maxName)
+		if !validID(h.Error) {
+			h.Error = e.Code()
+		}
+		h.Elapsed = max(h.Elapsed, 0)
+	}
+	e.hops = hops
+	return e
+}
+
+// clean makes s fit to show: valid UTF-8, no control characters, at most n bytes.
+func clean(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+		for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
+			s = s[:len(s)-1]
+		}
+		if r, size := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && size == 1 {
+			s = s[:len(s)-1]
+		}
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case unicode.IsControl(r), r == utf8.RuneError:
+			return -1
+		}
+		return r
+	}, s)
+}
