@@ -113,9 +113,9 @@ type Summary struct {
 
 // SpanQuery picks traces. Zero fields do not restrict.
 type SpanQuery struct {
-	Service   string // some span of the trace is by this service
-	Operation string // and has this name
-	From, To  time.Time
+	Service   string        // some span of the trace is by this service
+	Operation string        // and has this name
+	From, To  time.Time     // a span that the other fields ask for started in [From, To)
 	MinLength time.Duration // the trace's whole duration
 	Error     bool          // only traces with a failed span
 	Limit     int           // 0 means 50; newest first
@@ -126,32 +126,39 @@ type LogQuery struct {
 	Service     string
 	TraceID     TraceID
 	MinSeverity int
-	Contains    string // case-insensitive, in the body
-	From, To    time.Time
-	Limit       int // 0 means 200; newest first
+	Contains    string    // case-insensitive, in the body
+	From, To    time.Time // [From, To)
+	Limit       int       // 0 means 200; newest first
 }
 
-// Spans keeps spans. Put returns only when what it was given survives a
-// kill -9 of the process. Safe for concurrent use.
+// Spans keeps spans. Put returns nil only when what it was given survives a
+// kill -9 of the process, and an *errs.Error of kind Unavailable when the
+// store cannot take it now, as on a full disk; after an error some of it may
+// have been kept. A span that is put twice, as after a resend, is found once.
+// Times are UTC. Safe for concurrent use.
 type Spans interface {
 	Put(ctx context.Context, spans []Span) error
 	// Trace returns the spans of one trace ordered by start, none when unknown.
 	Trace(ctx context.Context, id TraceID) ([]Span, error)
+	// Search returns traces by their start, newest first. It may look at a
+	// bounded number of traces and then answer with what it has found.
 	Search(ctx context.Context, q SpanQuery) ([]Summary, error)
 	// Window calls yield with every span that started in [from, to), in order
 	// of start, until yield returns false.
 	Window(ctx context.Context, from, to time.Time, yield func(Span) bool) error
 }
 
-// Logs keeps log records; Put promises what Spans.Put does.
+// Logs keeps log records; Put promises what Spans.Put does, except that
+// records have no identity: one that is put twice is found twice.
 type Logs interface {
 	Put(ctx context.Context, logs []Log) error
 	Search(ctx context.Context, q LogQuery) ([]Log, error)
 }
 
 // Series keeps numbers over time and answers PromQL. Put promises what
-// Spans.Put does. A sample that is too old or repeats an earlier time stamp of
-// its series is counted in dropped, not an error.
+// Spans.Put does. A sample that is too old, too far in the future, or repeats
+// the latest time stamp of its series with another value is counted in
+// dropped, not an error.
 type Series interface {
 	Put(ctx context.Context, samples []Sample) (dropped int, err error)
 	// Query evaluates PromQL at one time, QueryRange from start to end by step.

@@ -1,0 +1,279 @@
+// Package tsdb keeps numbers over time in an embedded Prometheus TSDB, in a
+// folder of its own, and answers PromQL with Prometheus' own engine.
+//
+//	db, err := tsdb.Open(dir, tsdb.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	defer db.Close()
+//	res, err := db.Query(ctx, `sum by (service_name) (rate(http_server_request_duration_seconds_count[1m]))`, time.Now())
+//
+// What Put acknowledged is in the write-ahead log and survives a kill -9 of
+// the process; unlike spans it is not fsynced, so a power cut may take the
+// last seconds. It does not scrape, does not discover targets and does not
+// evaluate rules.
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	promdb "github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/util/compression"
+
+	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/server/store"
+)
+
+// Options of a Store. The zero value suits one machine's demo or a small
+// fleet: ten thousand series take about 60 MB of memory.
+type Options struct {
+	Age        time.Duration    // older blocks are dropped; 0 means 72h
+	MaxBytes   int64            // blocks on disk, the oldest go first; 0 means 1 GiB, negative means no limit
+	OutOfOrder time.Duration    // how late a sample may come; 0 means 5m, negative means not at all
+	Ahead      time.Duration    // how far ahead of the clock a sample may be: one from next year would make all of today's too old; 0 means 10m
+	Reserve    int64            // Put refuses when the disk has less than this free; 0 means 64 MiB or an eighth of the disk, whichever is less; negative means off
+	MaxSamples int              // a query that needs more at once fails; 0 means 2 million, 32 MB
+	Timeout    time.Duration    // a query that takes longer fails; 0 means 30s
+	Queries    int              // queries at once, others wait; 0 means 4
+	Lookback   time.Duration    // how old the newest sample of a series may be to count as its value; 0 means 5m, Prometheus' own
+	Log        *slog.Logger     // nil means slog.Default()
+	Now        func() time.Time // for tests; nil means time.Now
+}
+
+func (o Options) orDefault() Options {
+	def := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&o.Age, 72*time.Hour)
+	def(&o.OutOfOrder, 5*time.Minute)
+	def(&o.Ahead, 10*time.Minute)
+	def(&o.Timeout, 30*time.Second)
+	def(&o.Lookback, 5*time.Minute)
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 1 << 30
+	}
+	if o.MaxSamples <= 0 {
+		o.MaxSamples = 2_000_000
+	}
+	if o.Queries <= 0 {
+		o.Queries = 4
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Store is an open database. It is safe for concurrent use; its owner calls
+// Close.
+type Store struct {
+	opts   Options
+	dir    string
+	engine *promql.Engine
+	turn   chan struct{} // one token a running query
+
+	mu     sync.RWMutex // held for reading by every use of db
+	db     *promdb.DB   // nil when closed, or broken and not yet opened again
+	closed bool
+
+	breakMu sync.Mutex
+	broken  time.Time // when the log was last found unwritable; zero if it is sound
+}
+
+var _ store.Series = (*Store)(nil)
+
+// Open opens or creates the store in dir and reads its log back. A folder that
+// another process has open gives an error of kind FailedPrecondition; one that
+// cannot be read or written gives Unavailable.
+func Open(dir string, opts Options) (*Store, error) {
+	const op = "tsdb.Open"
+	s := &Store{opts: opts.orDefault(), dir: dir}
+	s.turn = make(chan struct{}, s.opts.Queries)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, errs.New(errs.Unavailable, op, "cannot create the data folder").With("dir", dir).Because(err)
+	}
+	if s.opts.Reserve == 0 {
+		s.opts.Reserve = 64 << 20
+		if u, err := vfs.Default.GetDiskUsage(dir); err == nil {
+			s.opts.Reserve = min(s.opts.Reserve, int64(u.TotalBytes/8))
+		}
+	}
+	db, err := s.open()
+	if err != nil {
+		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
+			return nil, errs.New(errs.FailedPrecondition, op, "the data folder is in use by another process, or cannot be locked").With("dir", dir).Because(err)
+		}
+		return nil, errs.New(errs.Unavailable, op, "cannot open the data folder").With("dir", dir).Because(err)
+	}
+	s.db = db
+	s.engine = promql.NewEngine(promql.EngineOpts{
+		Logger:               quiet(s.opts.Log),
+		MaxSamples:           s.opts.MaxSamples,
+		Timeout:              s.opts.Timeout,
+		LookbackDelta:        s.opts.Lookback,
+		EnableAtModifier:     true,
+		EnableNegativeOffset: true,
+		Parser:               parser.NewParser(parser.Options{}),
+		NoStepSubqueryIntervalFn: func(int64) int64 {
+			return time.Minute.Milliseconds() // Prometheus' default evaluation interval
+		},
+	})
+	return s, nil
+}
+
+func (s *Store) open() (*promdb.DB, error) {
+	o := promdb.DefaultOptions()
+	o.RetentionDuration = s.opts.Age.Milliseconds()
+	o.MaxBytes = max(0, s.opts.MaxBytes)
+	o.OutOfOrderTimeWindow = max(0, s.opts.OutOfOrder).Milliseconds()
+	o.WALSegmentSize = 16 << 20
+	o.WALCompression = compression.Snappy
+	o.StripeSize = 1 << 10 // 16384 empty maps are 2 MB nobody asked for
+	o.HeadChunksWriteBufferSize = 1 << 20
+	return promdb.Open(s.dir, quiet(s.opts.Log), nil, o, nil)
+}
+
+// Put implements store.Series. Besides what the contract says, it drops
+// samples further ahead of the clock than Options.Ahead.
+func (s *Store) Put(ctx context.Context, samples []store.Sample) (dropped int, err error) {
+	const op = "tsdb.Put"
+	if len(samples) == 0 {
+		return 0, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, errs.Wrap(err, op)
+	}
+	if s.opts.Reserve > 0 {
+		if u, err := vfs.Default.GetDiskUsage(s.dir); err == nil && int64(u.AvailBytes) < s.opts.Reserve {
+			return 0, s.noRoom(op).With("free", u.AvailBytes).With("reserve", s.opts.Reserve)
+		}
+	}
+	if err := s.mend(op); err != nil {
+		return 0, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.db == nil {
+		return 0, errs.New(errs.Unavailable, op, "the store is closed")
+	}
+	app := s.db.Appender(ctx)
+	latest := s.opts.Now().Add(s.opts.Ahead)
+	var b labels.ScratchBuilder
+	for i := range samples {
+		sm := &samples[i]
+		if sm.At.After(latest) {
+			dropped++
+			continue
+		}
+		b.Reset()
+		for _, l := range sm.Labels {
+			b.Add(l.Name, l.Value)
+		}
+		_, err := app.Append(0, b.Labels(), sm.At.UnixMilli(), sm.Value)
+		switch {
+		case err == nil:
+		case isLate(err):
+			dropped++
+		default:
+			_ = app.Rollback() // the first error says it all
+			return 0, errs.New(errs.Invalid, op, "a sample cannot be kept").With("labels", sm.Labels).Because(err)
+		}
+	}
+	if err := app.Commit(); err != nil {
+		s.breakMu.Lock()
+		s.broken = s.opts.Now()
+		s.breakMu.Unlock()
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			return 0, s.noRoom(op).Because(err)
+		}
+		return 0, errs.New(errs.Unavailable, op, "the store cannot write").Because(err)
+	}
+	return dropped, nil
+}
+
+func (s *Store) noRoom(op string) *errs.Error {
+	return errs.New(errs.Unavailable, op, "the disk of the store is full; it accepts again when there is room").
+		With("dir", s.dir).RetryAfter(5 * time.Second)
+}
+
+func isLate(err error) bool {
+	return errors.Is(err, storage.ErrOutOfOrderSample) || errors.Is(err, storage.ErrOutOfBounds) ||
+		errors.Is(err, storage.ErrTooOldSample) || errors.Is(err, storage.ErrDuplicateSampleForTimestamp)
+}
+
+// mend opens the database again after its log could not be written: the log
+// may end in half a record, and what came after one would be thrown away at
+// the next start. Opening cuts the half record off and begins a new segment.
+func (s *Store) mend(op string) error {
+	s.breakMu.Lock()
+	defer s.breakMu.Unlock()
+	if s.broken.IsZero() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	if s.db != nil {
+		if err := s.db.Close(); err != nil {
+			s.opts.Log.Warn("series store: closing after a failed write", "err", err)
+		}
+		s.db = nil
+	}
+	db, err := s.open()
+	if err != nil {
+		return errs.New(errs.Unavailable, op, "the store cannot write; it tries to open again at the next write").Because(err)
+	}
+	s.db, s.broken = db, time.Time{}
+	s.opts.Log.Info("series store: opened again after a failed write")
+	return nil
+}
+
+// Close waits for running queries and closes the files. Later calls do
+// nothing.
+func (s *Store) Close() error {
+	const op = "tsdb.Close"
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.db == nil {
+		return nil
+	}
+	err := s.db.Close()
+	s.db = nil
+	if err != nil {
+		return errs.New(errs.Unavailable, op, "closing the store failed; what was acknowledged is in the log").With("dir", s.dir).Because(err)
+	}
+	return nil
+}
+
+// quiet passes on warnings and errors: the engine's information is a dozen
+// lines every two hours.
+func quiet(l *slog.Logger) *slog.Logger { return slog.New(quietHandler{l.Handler()}) }
+
+type quietHandler struct{ slog.Handler }
+
+func (h quietHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+}
+func (h quietHandler) WithAttrs(a []slog.Attr) slog.Handler {
+	return quietHandler{h.Handler.WithAttrs(a)}
+}
+func (h quietHandler) WithGroup(n string) slog.Handler { return quietHandler{h.Handler.WithGroup(n)} }
