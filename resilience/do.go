@@ -20,7 +20,7 @@ import (
 // Option changes one call of Do. Make one with Fallback, Idempotent or Hold.
 type Option[T any] struct {
 	fallback   func(ctx context.Context, err error) (T, error)
-	idempotent *bool
+	idempotent repeat
 	keep       func(v T, release context.CancelFunc) T
 	drop       func(v T)
 }
@@ -35,7 +35,21 @@ func Fallback[T any](fn func(ctx context.Context, err error) (T, error)) Option[
 
 // Idempotent says for one call whether it may be repeated, whatever the Policy
 // says.
-func Idempotent[T any](yes bool) Option[T] { return Option[T]{idempotent: &yes} }
+func Idempotent[T any](yes bool) Option[T] {
+	if yes {
+		return Option[T]{idempotent: may}
+	}
+	return Option[T]{idempotent: mayNot}
+}
+
+// repeat says whether a call may be repeated.
+type repeat int8
+
+const (
+	asPolicy repeat = iota
+	may
+	mayNot
+)
 
 // Hold is for a value that lives on after the call, such as a response whose
 // body is still to be read: the try's ctx is not ended when Do returns but when
@@ -80,7 +94,7 @@ func (o Option[T]) and(n Option[T]) Option[T] {
 	if n.fallback != nil {
 		o.fallback = n.fallback
 	}
-	if n.idempotent != nil {
+	if n.idempotent != asPolicy {
 		o.idempotent = n.idempotent
 	}
 	if n.keep != nil {
@@ -105,10 +119,7 @@ func try[T any](ctx context.Context, g *Guard, p *Policy, o *Option[T], fn func(
 		var none T
 		return none, errs.Wrap(err, op) // expired work is not sent
 	}
-	again := p.Idempotent
-	if o.idempotent != nil {
-		again = *o.idempotent
-	}
+	again := o.idempotent == may || o.idempotent == asPolicy && p.Idempotent
 	// One layer retries: if what brought us here is a retry, the layer above
 	// does, and our own tries would multiply with its.
 	again = again && flow.Attempt(ctx) == 0
