@@ -96,11 +96,16 @@ func KindOf(err error) Kind {
 	if err == nil {
 		return Internal
 	}
+	if e, ok := err.(*Error); ok && e != nil {
+		return e.kind
+	}
 	if e := find(err); e != nil {
 		return e.kind
 	}
 	return foreign(err)
 }
+
+const typedNil = "errs: a nil *errs.Error was returned as an error"
 
 func (e *Error) clone() *Error {
 	c := *e
@@ -245,7 +250,13 @@ func (e *Error) RetryDelay() time.Duration { return e.retry }
 
 // Error returns op, id, message and cause in one line, for logs. Never send it
 // to a client: Encode does that without the cause.
+//
+// A nil *Error in an error, the trap of returning a typed nil, is not nil: it
+// behaves as an Internal that says so.
 func (e *Error) Error() string {
+	if e == nil {
+		return typedNil
+	}
 	var b strings.Builder
 	if op := e.Op(); op != "" {
 		b.WriteString(op)
@@ -265,18 +276,26 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause, nil if there is none or it stayed in another
 // process.
-func (e *Error) Unwrap() error { return e.cause }
+func (e *Error) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.cause
+}
 
 // Is reports whether target is an *Error of the same kind and id, so that
 // errors.Is works with a package variable as the pattern, in the process that
 // failed and in every one above it.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
-	return ok && t != nil && t.kind == e.kind && t.Code() == e.Code()
+	return ok && e != nil && t != nil && t.kind == e.kind && t.Code() == e.Code()
 }
 
 // LogValue shows everything, the private parts included, as a group.
 func (e *Error) LogValue() slog.Value {
+	if e == nil {
+		return slog.StringValue(typedNil)
+	}
 	attrs := make([]slog.Attr, 0, 9+len(e.attrs))
 	attrs = append(attrs, slog.String("id", e.Code()), slog.String("message", e.msg))
 	if op := e.Op(); op != "" {

@@ -1,9 +1,6 @@
 package errs
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // find walks err's tree for an *Error. Of several it prefers the first that is
 // the callee's fault: joined errors are as bad as the worst of them.
@@ -11,8 +8,11 @@ func find(err error) *Error {
 	var best *Error
 	walk(err, 0, func(x error) bool {
 		e, ok := x.(*Error)
-		if !ok || e == nil {
+		if !ok {
 			return true
+		}
+		if e == nil {
+			return false
 		}
 		if best == nil || best.kind.Fault() == Caller && e.kind.Fault() == Callee {
 			best = e
@@ -43,14 +43,27 @@ func walk(err error, depth int, visit func(error) bool) {
 
 // foreign classifies an error that holds no *Error.
 func foreign(err error) Kind {
-	var timeout interface{ Timeout() bool }
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return Timeout
-	case errors.Is(err, context.Canceled):
-		return Canceled
+	kind := Internal
+	walk(err, 0, func(x error) bool {
+		t, ok := x.(interface{ Timeout() bool })
+		switch {
+		case is(x, context.DeadlineExceeded), ok && t.Timeout():
+			kind = Timeout // also over a cancel beside it: it says more
+		case is(x, context.Canceled) && kind == Internal:
+			kind = Canceled
+		}
+		return true
+	})
+	return kind
+}
+
+// is is errors.Is for x alone.
+func is(x, target error) bool {
+	if x == target {
+		return true
 	}
-	return Internal
+	y, ok := x.(interface{ Is(error) bool })
+	return ok && y.Is(target)
 }
 
 func validID(s string) bool {

@@ -1,0 +1,83 @@
+package httpx
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+)
+
+// recorder notes what is written. It offers what http.ResponseController, SSE
+// and WebSocket libraries look for, and passes it on.
+type recorder struct {
+	http.ResponseWriter
+	status int // 0 until the answer has begun
+	bytes  int64
+}
+
+// recorderOf finds the recorder under other people's wrappers.
+func recorderOf(w http.ResponseWriter) *recorder {
+	for range 32 {
+		switch x := w.(type) {
+		case *recorder:
+			return x
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = x.Unwrap()
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// Unwrap lets http.ResponseController reach the writer below.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		r.status = status // 1xx are only on the way
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.begun()
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+func (r *recorder) begun() {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+}
+
+// ReadFrom keeps sendfile and splice possible.
+func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
+	r.begun()
+	n, err := io.Copy(r.ResponseWriter, src)
+	r.bytes += n
+	return n, err
+}
+
+// Flush sends what is buffered, if the writer below can.
+func (r *recorder) Flush() { _ = r.FlushError() }
+
+// FlushError is what http.ResponseController calls.
+func (r *recorder) FlushError() error {
+	err := http.NewResponseController(r.ResponseWriter).Flush()
+	if err == nil {
+		r.begun()
+	}
+	return err
+}
+
+// Hijack hands over the connection, or says http.ErrNotSupported.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil && r.status == 0 {
+		r.status = http.StatusSwitchingProtocols
+	}
+	return c, rw, err
+}
