@@ -6,15 +6,16 @@
 //		save(ev.Incident)
 //	}
 //
-// The room is pure: the caller keeps incidents across restarts (Load) and
-// tells people.
+// The room is pure: the caller keeps incidents across restarts (Load), asks
+// for a diagnosis (Explain) and tells people.
 package alert
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/surefoot-go/surefoot/server/detect"
-	"github.com/surefoot-go/surefoot/server/topology"
 )
 
 // States of an Incident.
@@ -25,33 +26,51 @@ const (
 
 // Severities of an Incident.
 const (
-	Page = "page" // a person must act now
+	Page = "page" // a tenth of the calls of something failed, or more: a person must act now
 	Warn = "warn" // a person should know
 )
 
 // Incident is symptoms that overlap in time and hang together in the graph.
 // It is a plain value: what a Book returns shares nothing with the Book.
 type Incident struct {
-	ID         string     `json:"id"`
+	ID         string     `json:"id"`    // inc-<when it opened, UTC>-<number>
 	State      string     `json:"state"` // Open or Ended
 	Title      string     `json:"title"`
 	TitleZh    string     `json:"titleZh"`
 	Severity   string     `json:"severity"` // Page or Warn; never falls
 	OpenedAt   time.Time  `json:"openedAt"`
 	ResolvedAt *time.Time `json:"resolvedAt"`
-	Origin     string     `json:"origin"` // name of the node at fault; a guess until diagnosed
+	Origin     string     `json:"origin"` // name of the node at fault; a guess until HasReport
 	OriginKind string     `json:"originKind"`
-	Symptoms   []Symptom  `json:"symptoms"`
-	Services   []string   `json:"services"` // affected; sorted
+	Symptoms   []Symptom  `json:"symptoms"` // in order of appearance, at most 64
+	Services   []string   `json:"services"` // with a symptom, or calling something outside that has one; sorted
 	Owner      string     `json:"owner"`
-	Timeline   []Entry    `json:"timeline"`
+	Timeline   []Entry    `json:"timeline"` // at most 200
 	HasReport  bool       `json:"hasReport"`
+}
+
+// Since returns when the first symptom began.
+func (i Incident) Since() time.Time {
+	since := i.OpenedAt
+	for _, s := range i.Symptoms {
+		if s.Since.Before(since) {
+			since = s.Since
+		}
+	}
+	return since
+}
+
+func (i Incident) clone() Incident {
+	i.Symptoms = slices.Clone(i.Symptoms)
+	i.Services = slices.Clone(i.Services)
+	i.Timeline = slices.Clone(i.Timeline)
+	return i
 }
 
 // Symptom is a detect.Symptom at its worst, and when it cleared.
 type Symptom struct {
 	detect.Symptom
-	ClearedAt *time.Time `json:"clearedAt,omitempty"`
+	ClearedAt *time.Time `json:"clearedAt,omitempty"` // nil while active
 }
 
 // Entry is one line of an incident's history.
@@ -85,23 +104,15 @@ type Origin struct {
 	Why, WhyZh string // one sentence each
 }
 
-// Book keeps incidents. The zero value is ready. Not safe for concurrent use.
-type Book struct {
-	Hold  time.Duration // how long all symptoms must be gone before an incident resolves; 0 means 10s
-	Grace time.Duration // the same for incidents given to Load, whose detector starts anew; 0 means 60s
+// Incidents returns all incidents: open ones first, then newest first; never
+// nil. Values are as of the latest Step.
+func (b *Book) Incidents() []Incident {
+	out := make([]Incident, 0, len(b.incidents))
+	for _, i := range b.incidents {
+		out = append(out, i.clone())
+	}
+	slices.SortStableFunc(out, func(x, y Incident) int {
+		return cmp.Or(cmp.Compare(x.State, y.State), y.OpenedAt.Compare(x.OpenedAt), cmp.Compare(y.ID, x.ID))
+	})
+	return out
 }
-
-// Step folds the active symptoms of one second in and returns what changed.
-func (b *Book) Step(now time.Time, active []detect.Symptom, t topology.Topology) []Event { return nil }
-
-// Load takes in the incidents of an earlier run, before the first Step.
-func (b *Book) Load(incidents []Incident) {}
-
-// Incidents returns all incidents: open ones first, then newest first; never nil.
-func (b *Book) Incidents() []Incident { return []Incident{} }
-
-// Explain writes a diagnosis' answer into an incident and marks its report.
-func (b *Book) Explain(now time.Time, id string, o Origin) (Event, bool) { return Event{}, false }
-
-// Note adds a line to an incident's timeline.
-func (b *Book) Note(now time.Time, id, text, textZh string) (Event, bool) { return Event{}, false }
