@@ -97,15 +97,16 @@ func (e *Error) Parts() Parts {
 
 // Limits on what Assemble believes. A longer part is cut, a wrong one dropped.
 const (
-	maxMessage = 1024 // bytes, also of one detail
-	maxDetails = 64
+	maxMessage = 1024 // bytes
+	maxDetail  = 512  // bytes
+	maxDetails = 32
 	maxName    = 128 // bytes of a service or operation name
 	maxRetry   = time.Hour
 )
 
 // Assemble is the reverse of Parts. It takes parts from strangers: text is cut
-// to 1 KiB and cleaned of control characters, details to 64, the chain to 32
-// hops, a retry delay to an hour; an id or trace id that is none is dropped.
+// to 1 KiB and cleaned of control characters, details to 32 of 512 bytes, the
+// chain to 32 hops, a retry delay to an hour; an id or trace id that is none is dropped.
 func Assemble(p Parts) *Error {
 	e := &Error{
 		kind: p.Kind.known(), msg: clean(p.Message, maxMessage), at: p.At, remote: p.Remote,
@@ -126,9 +127,7 @@ func Assemble(p Parts) *Error {
 	if validTrace(p.Trace) {
 		e.trace = p.Trace
 	}
-	for _, d := range p.Details[:min(len(p.Details), maxDetails)] {
-		e.details = append(e.details, clean(d, maxMessage))
-	}
+	e.details = bounds(p.Details)
 	hops := bounded(slices.Clone(p.Chain))
 	for i := range hops {
 		h := &hops[i]
@@ -140,6 +139,16 @@ func Assemble(p Parts) *Error {
 	}
 	e.hops = hops
 	return e
+}
+
+// bounds is details as they may cross: the limits hold on the way out too, so
+// that what we encode always fits into what Decode looks at.
+func bounds(details []string) []string {
+	var out []string
+	for _, d := range details[:min(len(details), maxDetails)] {
+		out = append(out, clean(d, maxDetail))
+	}
+	return out
 }
 
 // clean makes s fit to show: valid UTF-8, no control characters, at most n bytes.

@@ -70,7 +70,8 @@ type wireProblem struct {
 }
 
 // Encode returns the public part of From(err) as one JSON object. It never
-// holds the cause, a value given to With, or a stack. Encode(nil) is nil.
+// holds the cause, a value given to With, or a stack, and is at most MaxWire
+// bytes: longer parts are cut as Assemble cuts them. Encode(nil) is nil.
 func Encode(err error, o Options) []byte {
 	e := From(err)
 	if e == nil {
@@ -80,15 +81,15 @@ func Encode(err error, o Options) []byte {
 	if !o.Edge {
 		chain = make([]wireHop, len(e.hops))
 		for i, h := range e.hops {
-			chain[i] = wireHop{h.Service, h.Op, h.Error, h.At.UTC().Format(stamp), millis(h.Elapsed)}
+			chain[i] = wireHop{clean(h.Service, maxName), clean(h.Op, maxName), h.Error, h.At.UTC().Format(stamp), millis(h.Elapsed)}
 		}
 	}
-	at := e.at.UTC().Format(stamp)
-	var v any = wireHouse{e.HTTP(), e.Code(), e.msg, e.details, e.trace, at, chain}
+	at, msg, details := e.at.UTC().Format(stamp), clean(e.msg, maxMessage), bounds(e.details)
+	var v any = wireHouse{e.HTTP(), e.Code(), msg, details, e.trace, at, chain}
 	if o.Problem {
 		v = wireProblem{
-			Type: "about:blank", Title: title(e.kind, e.HTTP()), Status: e.HTTP(), Detail: e.msg,
-			Error: e.Code(), Details: e.details, TraceID: e.trace, Timestamp: at, Chain: chain,
+			Type: "about:blank", Title: title(e.kind, e.HTTP()), Status: e.HTTP(), Detail: msg,
+			Error: e.Code(), Details: details, TraceID: e.trace, Timestamp: at, Chain: chain,
 		}
 	}
 	var b bytes.Buffer

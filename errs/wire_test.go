@@ -148,6 +148,22 @@ func TestForeignTextGoesToTheLogOnly(t *testing.T) {
 	}
 }
 
+// The largest error there can be still fits, so the next service sees it whole.
+func TestEncodeFits(t *testing.T) {
+	worst := strings.Repeat("\u2028\"", 4000)
+	e := errs.New(errs.Invalid, worst, worst)
+	for range 100 {
+		e = errs.From(errs.Wrap(e.Detail(worst), worst))
+	}
+	e = e.At(errs.Border{Service: worst, Op: "op"})
+	for _, o := range []errs.Options{{}, {Problem: true}} {
+		wire := errs.Encode(e, o)
+		if got := errs.Decode(wire, 400, o.ContentType()); len(wire) > errs.MaxWire || len(got.Chain()) != 32 || len(got.Details()) != 32 {
+			t.Errorf("%d bytes, %d hops", len(wire), len(got.Chain()))
+		}
+	}
+}
+
 func TestAssembleBoundsStrangers(t *testing.T) {
 	many := make([]string, 1000)
 	hops := make([]errs.Hop, 1000)
@@ -160,7 +176,7 @@ func TestAssembleBoundsStrangers(t *testing.T) {
 	if p.Kind != errs.Internal || p.Status != 500 || p.ID != "internal_error" || p.Trace != "" || p.RetryAfter != time.Hour || p.At.IsZero() {
 		t.Errorf("%+v", p)
 	}
-	if len(p.Message) > 1024 || !utf8.ValidString(p.Message) || len(p.Details) != 64 || len(p.Chain) != 32 {
+	if len(p.Message) > 1024 || !utf8.ValidString(p.Message) || len(p.Details) != 32 || len(p.Chain) != 32 {
 		t.Errorf("%d %d %d", len(p.Message), len(p.Details), len(p.Chain))
 	}
 	for _, h := range p.Chain {
@@ -198,7 +214,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("not JSON: %q", wire)
 			}
 			if len(wire) > errs.MaxWire {
-				continue // worst case: the reader sees a foreign body, with the same status
+				t.Fatalf("%d bytes", len(wire))
 			}
 			again := errs.Decode(wire, e.HTTP(), o.ContentType())
 			if a, b := e.Parts(), again.Parts(); a.ID != b.ID || a.Message != b.Message || len(a.Chain) != len(b.Chain) || len(a.Details) != len(b.Details) || a.Trace != b.Trace {

@@ -56,6 +56,7 @@ var (
 // the attempt if it is a retry. Time left is rounded down, so that "0" may be
 // sent shortly before the deadline; the callee then refuses the work.
 func Inject(ctx context.Context, h http.Header) {
+	h.Del(HeaderAttempt)
 	InjectCarrier(ctx, propagation.HeaderCarrier(h))
 	left, ok := Remaining(ctx)
 	if !ok {
@@ -74,7 +75,7 @@ func InjectCarrier(ctx context.Context, c propagation.TextMapCarrier) {
 	if n := Attempt(ctx); n > 0 {
 		c.Set(HeaderAttempt, strconv.Itoa(n))
 	} else if c.Get(HeaderAttempt) != "" {
-		c.Set(HeaderAttempt, "0")
+		c.Set(HeaderAttempt, "0") // a carrier cannot forget
 	}
 }
 
