@@ -1,0 +1,238 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/surefoot-go/surefoot/resilience/retry"
+	"github.com/surefoot-go/surefoot/safe"
+)
+
+// Run starts the service, blocks until ctx ends, then drains and stops. It
+// returns nil after a stop in which everything finished. It fails without
+// having served if the settings make no sense or an address is taken, and later
+// if a Server ends by itself or something had to be cut off. It handles no
+// signals: see Main.
+//
+// On the end of ctx: /readyz says 503; after Drain the listeners close and
+// every request, Server and Worker may finish within StopLimit, the workers
+// last; then telemetry is flushed.
+func (s *Service) Run(ctx context.Context) (err error) {
+	if s.ran.Swap(true) {
+		return errors.New("service: Run was called twice; make a new Service")
+	}
+	if s.Name == "" {
+		return setupError{errors.New("service: Name is empty; callers and telemetry know the service by it")}
+	}
+	s.Observe()
+	if s.err != nil {
+		return setupError{fmt.Errorf("service: telemetry: %w", s.err)}
+	}
+	defer s.flush()
+
+	l, err := s.listen(ctx)
+	if err != nil {
+		return setupError{err}
+	}
+	// Requests outlive ctx, which only says to stop, by Drain and StopLimit.
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	r := &running{s: s, fatal: make(chan error, 1+len(s.Servers)), life: life, end: end}
+	r.start(l)
+	s.state.Store(ready)
+	s.sinks.Log.Info("service ready", "addr", l.Addr().String(), "version", s.version())
+
+	select {
+	case <-ctx.Done():
+		s.sinks.Log.Info("service stopping", "cause", context.Cause(ctx), "drain", s.drain(), "limit", s.stopLimit())
+	case err = <-r.fatal:
+		s.sinks.Log.Error("service stopping", "err", err)
+	}
+	s.state.Store(draining)
+	return errors.Join(err, r.stop(err == nil))
+}
+
+// listen opens every address before anything is served.
+func (s *Service) listen(ctx context.Context) (l net.Listener, err error) {
+	defer func() {
+		if err != nil && s.Listener != nil {
+			_ = s.Listener.Close() // err says why
+		}
+	}()
+	for _, srv := range s.Servers {
+		if l, ok := srv.(interface{ Listen(context.Context) error }); ok {
+			if err := l.Listen(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if s.Listener != nil {
+		return s.Listener, nil
+	}
+	l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.addr())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("service: the address %s is taken: stop the program that uses it or choose another Addr (%w)", s.addr(), err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("service: cannot listen on %s: %w", s.addr(), err)
+	}
+	return l, nil
+}
+
+// flush is the last thing a service does.
+func (s *Service) flush() {
+	if s.stop == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	if err := s.stop(ctx); err != nil {
+		s.sinks.Log.Warn("telemetry was not flushed", "err", err)
+	}
+}
+
+// running is a started service.
+type running struct {
+	s       *Service
+	life    context.Context // of requests and of what serves them
+	end     context.CancelCauseFunc
+	fatal   chan error // what ended by itself
+	http    *http.Server
+	servers group
+	workers group
+}
+
+// group is tasks with a ctx to end them by.
+type group struct {
+	cancel context.CancelFunc
+	tasks  []*safe.Task
+}
+
+// wait waits for all tasks until ctx ends and reports which were left.
+func (g *group) wait(ctx context.Context) error {
+	g.cancel()
+	var left error
+	for _, t := range g.tasks {
+		select {
+		case <-t.Done():
+		case <-ctx.Done():
+			left = errors.Join(left, fmt.Errorf("service: %s did not stop in time", t.Name()))
+		}
+	}
+	return left
+}
+
+func (r *running) start(l net.Listener) {
+	r.http = r.s.server(r.life)
+	r.servers.add(r.life, "http server", func(context.Context) error {
+		if err := r.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			r.fatal <- fmt.Errorf("service: http server: %w", err)
+		}
+		return nil
+	})
+	for i, srv := range r.s.Servers {
+		name := fmt.Sprintf("server %d (%T)", i, srv)
+		r.servers.add(r.life, name, func(ctx context.Context) error {
+			err := safe.Call(func() error { return srv.Serve(ctx) })
+			switch {
+			case ctx.Err() == nil && err == nil:
+				r.fatal <- fmt.Errorf("service: %s ended by itself", name)
+			case ctx.Err() == nil:
+				r.fatal <- fmt.Errorf("service: %s: %w", name, err)
+			case err != nil:
+				r.s.sinks.Log.Warn("server stopped badly", "server", name, "err", err)
+			}
+			return nil
+		})
+	}
+	for _, w := range r.s.Workers {
+		r.workers.add(r.life, "worker "+w.Name, func(ctx context.Context) error {
+			w.loop(ctx, r.s.sinks.Log)
+			return nil
+		})
+	}
+	if r.workers.cancel == nil {
+		r.workers.cancel = func() {}
+	}
+}
+
+func (g *group) add(life context.Context, name string, fn func(context.Context) error) {
+	ctx, cancel := context.WithCancel(life)
+	before := g.cancel
+	g.cancel = func() {
+		if before != nil {
+			before()
+		}
+		cancel()
+	}
+	g.tasks = append(g.tasks, safe.Go(ctx, name, fn))
+}
+
+// stop drains and ends everything in order; calm says that nobody is in a
+// hurry, which they are after a failure.
+func (r *running) stop(calm bool) error {
+	if calm {
+		r.http.SetKeepAlivesEnabled(false)  // each answer asks its client to connect elsewhere
+		_ = retry.Wait(r.life, r.s.drain()) // the life has not ended
+	}
+	limit, cancel := context.WithTimeout(context.Background(), r.s.stopLimit())
+	defer cancel()
+
+	closing := safe.Go(limit, "http shutdown", func(ctx context.Context) error { return r.http.Shutdown(ctx) })
+	err := r.servers.wait(limit)
+	if closing.Wait() != nil {
+		err = errors.Join(err, errors.New("service: requests were cut off at the stop limit"))
+	}
+	left := errors.Join(err, r.workers.wait(limit))
+	if left != nil {
+		r.end(errors.New("service: the stop limit has passed"))
+		r.cut()
+	}
+	return left
+}
+
+// cut gives handlers a moment to answer that their time is over, then closes
+// their connections.
+func (r *running) cut() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if r.http.Shutdown(ctx) != nil {
+		_ = r.http.Close() // what it could say is in Run's error already
+	}
+}
+
+// backoff is the wait before a worker is run again.
+var backoff = retry.Policy{Max: 1 << 30, Base: 100 * time.Millisecond, Cap: 30 * time.Second, Jitter: 0.5}
+
+// steady is how long a worker must have run to have its failures forgotten.
+const steady = time.Minute
+
+// loop runs w until it is done or ctx ends.
+func (w Worker) loop(ctx context.Context, log *slog.Logger) {
+	for n := 0; ; n++ {
+		begun := time.Now()
+		err := safe.Call(func() error { return w.Run(ctx) })
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			log.InfoContext(ctx, "worker done", "worker", w.Name)
+			return
+		}
+		if time.Since(begun) >= steady {
+			n = 0
+		}
+		wait := backoff.Next(retry.Moment{Tries: n, Rand: rand.Float64()}).Wait
+		log.ErrorContext(ctx, "worker failed, will run again", "worker", w.Name, "err", err, "wait", wait)
+		if retry.Wait(ctx, wait) != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,209 @@
+// Package service is the life of one process: it starts, serves, drains and
+// stops, with every guard rail on.
+//
+//	func main() {
+//		s := &service.Service{Name: "hello", Addr: ":8080", Telemetry: telemetry.OTLP{}}
+//		s.HandleFunc("GET /hello/{name}", func(w http.ResponseWriter, r *http.Request) error {
+//			return httpx.Write(w, http.StatusOK, "hello, "+r.PathValue("name"))
+//		})
+//		os.Exit(s.Main())
+//	}
+//
+// That program survives panics, answers with structured errors, refuses
+// expired work and passes deadlines on, sends traces, metrics and logs, and on
+// SIGTERM finishes what it has begun before it goes.
+//
+// It is not a framework: handlers are net/http handlers, clients are
+// *http.Client, and each part works without this package (see httpx,
+// resilience, module telemetry).
+package service
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/surefoot-go/surefoot/httpx"
+	"github.com/surefoot-go/surefoot/observe"
+	"github.com/surefoot-go/surefoot/resilience"
+)
+
+// Telemetry builds the sinks the service reports to. telemetry.OTLP is one.
+type Telemetry interface {
+	// Start must not wait for a collector. stop flushes within ctx; it is
+	// called once, last of all.
+	Start(ctx context.Context, r observe.Resource) (sinks observe.Sinks, stop func(ctx context.Context) error, err error)
+}
+
+// Server is something else that serves beside HTTP, such as a gRPC server.
+type Server interface {
+	// Serve blocks until ctx ends, then finishes what is under way and returns
+	// nil. If it returns before, the service stops.
+	//
+	// A Server that also has a method Listen(context.Context) error gets it
+	// called first, so that a taken port is known before the service is ready.
+	Serve(ctx context.Context) error
+}
+
+// Worker is work that runs as long as the service does, such as settling an
+// outbox.
+type Worker struct {
+	Name string
+	// Run blocks until ctx ends. If it fails or panics it is run again, after
+	// 100ms at first and 30s at most (halved at random), counted anew when it
+	// ran for a minute. If it returns nil it is done.
+	Run func(ctx context.Context) error
+}
+
+// Service is one process. Set the fields first, then register handlers, then
+// call Main, or Run, once. Only Name is required. A Service must not be copied.
+type Service struct {
+	Name      string // service.name
+	Version   string // service.version; empty means the main module's version or revision, as built
+	Namespace string // service.namespace
+	Addr      string // of the HTTP listener, host:port; empty means ":8080"
+
+	// Telemetry sends what the service reports; nil means the process-wide
+	// OpenTelemetry providers and slog.Default.
+	Telemetry Telemetry
+	// Server holds the settings for handlers. Its Service and, field by field,
+	// its Observe are filled in if empty.
+	Server httpx.Server
+
+	// Drain is how long the service goes on serving after it was told to stop,
+	// with /readyz saying 503, so that load balancers turn away first; 0 means
+	// 3s, negative means none. Kubernetes takes a few seconds to spread the
+	// news of a terminating pod.
+	Drain time.Duration
+	// StopLimit is how long requests and workers may take to finish after
+	// that; 0 or negative means 15s. What is left then has its context ended
+	// and its connections cut. Drain, StopLimit and the flush of telemetry (5s)
+	// fit in the 30s Kubernetes gives.
+	StopLimit time.Duration
+
+	Workers []Worker
+	Servers []Server
+	// Ready says whether the service can do its work right now; nil means
+	// always. /readyz asks it, with 1s to answer; it must not call other
+	// services, or one outage takes all callers off.
+	Ready func(ctx context.Context) error
+	// Listener takes the place of listening on Addr; Run closes it.
+	Listener net.Listener
+
+	once  sync.Once
+	sinks observe.Sinks
+	stop  func(context.Context) error
+	err   error // of Telemetry.Start
+	mux   http.ServeMux
+	paths []*route
+	ran   atomic.Bool
+	state atomic.Int32
+}
+
+const (
+	starting int32 = iota
+	ready
+	draining
+)
+
+// flushLimit bounds the last flush of telemetry.
+const flushLimit = 5 * time.Second
+
+func (s *Service) drain() time.Duration {
+	if s.Drain == 0 {
+		return 3 * time.Second
+	}
+	return max(s.Drain, 0)
+}
+
+func (s *Service) stopLimit() time.Duration {
+	if s.StopLimit <= 0 {
+		return 15 * time.Second
+	}
+	return s.StopLimit
+}
+
+func (s *Service) addr() string {
+	if s.Addr == "" {
+		return ":8080"
+	}
+	return s.Addr
+}
+
+func (s *Service) version() string {
+	if s.Version != "" {
+		return s.Version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, set := range info.Settings {
+		if set.Key == "vcs.revision" {
+			return set.Value
+		}
+	}
+	return ""
+}
+
+// Observe returns where the service reports to, for what is built before Run,
+// such as a gRPC server. The first call starts Telemetry; if that fails Run
+// says so. Safe for concurrent use.
+func (s *Service) Observe() observe.Sinks {
+	s.once.Do(func() {
+		if s.Telemetry != nil {
+			s.sinks, s.stop, s.err = s.Telemetry.Start(context.Background(),
+				observe.Resource{Name: s.Name, Version: s.version(), Namespace: s.Namespace})
+		}
+		s.sinks = s.sinks.OrDefault()
+	})
+	return s.sinks
+}
+
+// Log is the service's logger.
+func (s *Service) Log() *slog.Logger { return s.Observe().Log }
+
+// Client returns an HTTP client for one target, under policy p; the zero Policy
+// is resilience.Default. Keep it: breaker, retry budget and connections live in
+// it. Its requests carry the trace, the labels and the time left of their
+// context.
+func (s *Service) Client(target string, p resilience.Policy) *http.Client {
+	return httpx.Client{Service: s.Name, Target: target, Policy: p, Observe: s.Observe()}.HTTP()
+}
+
+// HandleFunc serves requests that match pattern, as http.ServeMux understands
+// it, with fn under httpx.Server.Handle; the pattern is the operation's name.
+// It panics on a pattern that is wrong or conflicts with another.
+func (s *Service) HandleFunc(pattern string, fn func(w http.ResponseWriter, r *http.Request) error) {
+	s.add(pattern, func(h httpx.Server) http.Handler { return h.Handle(pattern, fn) })
+}
+
+// Handle is HandleFunc for a handler that answers for its own errors, also for
+// a whole mux of another library. One made by httpx.Server would report each
+// request twice: give its function to HandleFunc.
+func (s *Service) Handle(pattern string, h http.Handler) {
+	s.add(pattern, func(x httpx.Server) http.Handler { return x.Wrap(pattern, h) })
+}
+
+// route is a handler that is made when the service starts, when it is known
+// where to report to.
+type route struct {
+	make func(httpx.Server) http.Handler
+	h    http.Handler
+}
+
+func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.h.ServeHTTP(w, req) }
+
+func (s *Service) add(pattern string, make func(httpx.Server) http.Handler) {
+	r := &route{make: make}
+	s.mux.Handle(pattern, r)
+	s.paths = append(s.paths, r)
+}
