@@ -105,8 +105,10 @@ const (
 	// than a collector's hiccup, shorter than it takes a busy service to fill
 	// the queues.
 	sendLimit = 5 * time.Second
-	// stopLimit bounds the flush when the caller's ctx has no deadline.
+	// stopLimit bounds the flush, besides the caller's ctx, and awayLimit does
+	// if the collector was away at the last try: it is hardly back just now.
 	stopLimit = 5 * time.Second
+	awayLimit = time.Second
 	// batchSize is the most spans or records in one request, the SDK's default.
 	batchSize = 512
 )
@@ -114,8 +116,8 @@ const (
 // Start begins to collect and send for the process described by r. It does not
 // connect, so it does not fail or wait when the collector is away; it fails on
 // settings that make no sense. Sinks are good until stop, which the caller must
-// call once: it sends what is queued, waits until ctx ends or 5s without a
-// deadline, and says what could not be sent.
+// call once: it sends what is queued, waits until ctx ends and 5s at most (1s if
+// the collector is away), and says what could not be sent.
 func (o OTLP) Start(ctx context.Context, r observe.Resource) (observe.Sinks, func(context.Context) error, error) {
 	o = o.orDefault()
 	stderr := withTrace(o.stderr())
@@ -124,7 +126,11 @@ func (o OTLP) Start(ctx context.Context, r observe.Resource) (observe.Sinks, fun
 		return observe.Sinks{}, nil, err
 	}
 	if addr == "" {
-		return observe.Sinks{Log: slog.New(stderr)}, func(context.Context) error { return nil }, nil
+		sinks := observe.Sinks{Log: slog.New(stderr)}
+		if o.Global {
+			slog.SetDefault(sinks.Log)
+		}
+		return sinks, func(context.Context) error { return nil }, nil
 	}
 	res, err := describe(ctx, r)
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) && !errors.Is(err, resource.ErrSchemaURLConflict) {
@@ -154,7 +160,11 @@ func (o OTLP) Start(ctx context.Context, r observe.Resource) (observe.Sinks, fun
 		slog.SetDefault(sinks.Log)
 	}
 	return sinks, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, stopLimit)
+		limit := stopLimit
+		if w.down() {
+			limit = awayLimit
+		}
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		err := p.stop(ctx)
 		return errors.Join(err, conn.Close(), w.lost())

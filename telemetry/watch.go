@@ -31,6 +31,7 @@ type watch struct {
 	said    time.Time // when the log was last told that nothing arrives
 	pending bool      // that it arrives again is still to be told
 	held    int       // failures not told
+	failing bool      // the last request failed
 }
 
 // tally counts one signal. What was made and neither sent nor failed is queued
@@ -76,6 +77,7 @@ func (w *watch) result(ctx context.Context, signal string, err error) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.failing = err != nil
 	switch {
 	case err == nil && w.pending:
 		w.log.Info("telemetry arrives again", "collector", w.addr)
@@ -89,10 +91,17 @@ func (w *watch) result(ctx context.Context, signal string, err error) {
 	}
 }
 
+// down says whether the collector was away at the last try.
+func (w *watch) down() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failing
+}
+
 // report takes errors of the SDK itself.
 func (w *watch) report(err error) {
 	if err != nil {
-		w.result(context.Background(), "sdk", err)
+		w.log.Warn("telemetry", "err", err)
 	}
 }
 
