@@ -46,9 +46,9 @@ type Policy struct {
 }
 
 // Classic is the article's policy, exactly: 3 further tries after 1s, 2s and
-// 4s, capped at 5s, without jitter and without a budget. Together with
-// breaker.Classic it does not recover from a 5s stall under load; prefer the
-// zero Policy.
+// 4s, capped at 5s, without jitter and without a budget. Alone it never recovers
+// from a 5s stall at 60 % load: its further tries keep the target overloaded
+// (go test -run RecoveryFromAStall -v ./resilience). Prefer the zero Policy.
 func Classic() Policy {
 	return Policy{Max: 3, Base: time.Second, Cap: 5 * time.Second, Factor: 2, Jitter: -1, Budget: -1}
 }
