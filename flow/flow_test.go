@@ -188,7 +188,7 @@ func TestTraceIDOutsideATrace(t *testing.T) {
 func FuzzExtract(f *testing.F) {
 	f.Add("1500", "1", parent, "a=b", "sf.tier=gold,x=y;p=1")
 	f.Add("-1", "99999999999999999999", "00-0-0-0", "=,=", "sf.=;;;,%zz=%00")
-	f.Add("\x00", "٣", strings.Repeat("0", 9000), ",,,,", strings.Repeat("sf.a=b,", 2000))
+	f.Add("\x00", "٣", strings.Repeat("0", 200), ",,,,", strings.Repeat("sf.a=b,", 20))
 	f.Fuzz(func(t *testing.T, timeout, attempt, tp, ts, bag string) {
 		h := http.Header{"Request-Timeout-Ms": {timeout}, "Retry-Attempt": {attempt}, "Traceparent": {tp}, "Tracestate": {ts}, "Baggage": {bag}}
 		ctx, cancel, err := flow.Extract(context.Background(), h)

@@ -117,8 +117,8 @@ func (t *serverTelemetry) finish(ctx context.Context, span trace.Span, r *http.R
 	if status == 0 {
 		status = http.StatusOK // net/http writes it after we return
 	}
-	kind := "" // error.type
-	bad := status >= 500 || aborted
+	kind := ""                                          // error.type
+	bad := status >= 500 || aborted && ctx.Err() == nil // cut off, and not because the client left
 	switch {
 	case q.err != nil:
 		kind = q.err.Code()
