@@ -35,7 +35,7 @@ type Event struct {
 const (
 	backoffBase = 100 * time.Millisecond
 	backoffCap  = 5 * time.Second
-	checkEvery  = 15 * time.Second // see followed
+	checkEvery  = 5 * time.Second // see followed; one count of keys each time
 )
 
 // Watch calls fn with every item under prefix, then Synced, then every change

@@ -1,0 +1,269 @@
+package etcd_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/surefoot-go/surefoot/canary"
+	"github.com/surefoot-go/surefoot/contrib/etcd"
+	"github.com/surefoot-go/surefoot/errs"
+)
+
+// fake is the little of an etcd that these tests need: values with revisions,
+// and answers that go wrong. Tests against a real etcd are in server/coord.
+type fake struct {
+	pb.UnimplementedKVServer
+	pb.UnimplementedWatchServer
+
+	mu      sync.Mutex
+	rev     int64
+	items   map[string]*mvccpb.KeyValue
+	fail    error // of every call
+	watches atomic.Int32
+}
+
+func (f *fake) header() *pb.ResponseHeader { return &pb.ResponseHeader{ClusterId: 1, Revision: f.rev} }
+
+func (f *fake) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := &pb.RangeResponse{Header: f.header()}
+	for k, it := range f.items {
+		if k == string(r.Key) || len(r.RangeEnd) > 0 && k >= string(r.Key) && k < string(r.RangeEnd) {
+			out.Kvs = append(out.Kvs, it)
+		}
+	}
+	return out, f.fail
+}
+
+func (f *fake) Txn(_ context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return nil, f.fail
+	}
+	for _, c := range r.Compare {
+		var have int64
+		if it := f.items[string(c.Key)]; it != nil {
+			have = it.ModRevision
+		}
+		if have != c.GetModRevision() {
+			return &pb.TxnResponse{Header: f.header()}, nil
+		}
+	}
+	f.rev++
+	for _, op := range r.Success {
+		if p := op.GetRequestPut(); p != nil {
+			f.items[string(p.Key)] = &mvccpb.KeyValue{Key: p.Key, Value: p.Value, ModRevision: f.rev}
+		}
+	}
+	return &pb.TxnResponse{Header: f.header(), Succeeded: true}, nil
+}
+
+// Watch cancels every watch as soon as it is made.
+func (f *fake) Watch(s pb.Watch_WatchServer) error {
+	for {
+		r, err := s.Recv()
+		if err != nil {
+			return nil
+		}
+		if r.GetCreateRequest() == nil {
+			continue
+		}
+		id := int64(f.watches.Add(1))
+		if err := s.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{ClusterId: 1}, WatchId: id, Created: true}); err != nil {
+			return err
+		}
+		if err := s.Send(&pb.WatchResponse{Header: &pb.ResponseHeader{ClusterId: 1}, WatchId: id, Canceled: true, CancelReason: "no reason"}); err != nil {
+			return err
+		}
+	}
+}
+
+func serve() (f *fake, kv *etcd.KV, stop func()) {
+	f = &fake{rev: 1, items: map[string]*mvccpb.KeyValue{}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	srv := grpc.NewServer()
+	pb.RegisterKVServer(srv, f)
+	pb.RegisterWatchServer(srv, f)
+	go srv.Serve(l)
+	kv = &etcd.KV{Endpoints: []string{l.Addr().String()}, Timeout: time.Second, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	return f, kv, func() { kv.Close(); srv.Stop() }
+}
+
+func TestErrorsHaveKinds(t *testing.T) {
+	f, kv, stop := serve()
+	defer stop()
+	for _, c := range []struct {
+		err  error
+		kind errs.Kind
+	}{
+		{rpctypes.ErrGRPCNoSpace, errs.Unavailable},
+		{rpctypes.ErrGRPCNotLeader, errs.Unavailable},
+		{rpctypes.ErrGRPCTooManyOps, errs.Invalid},
+		{rpctypes.ErrGRPCCompacted, errs.FailedPrecondition},
+		{rpctypes.ErrGRPCPermissionDenied, errs.Forbidden},
+		{status.Error(codes.Internal, "dsn=secret"), errs.Unavailable},
+		{status.Error(codes.DeadlineExceeded, "late"), errs.Timeout},
+	} {
+		f.mu.Lock()
+		f.fail = c.err
+		f.mu.Unlock()
+		_, err := kv.PutIf(t.Context(), "a", nil, 0)
+		if e := errs.From(err); errs.KindOf(err) != c.kind || strings.Contains(e.Message(), "secret") {
+			t.Errorf("%v: %v, want %v", c.err, err, c.kind)
+		}
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	kv := &etcd.KV{Endpoints: []string{"127.0.0.1:1"}, Timeout: 100 * time.Millisecond}
+	defer kv.Close()
+	ctx := t.Context()
+	for _, key := range []string{"", "a\x00b"} {
+		_, get := kv.Get(ctx, key)
+		_, put := kv.PutIf(ctx, key, nil, 0)
+		_, _, list := kv.List(ctx, key)
+		for _, err := range []error{get, put, list, kv.Delete(ctx, key, 0), kv.Watch(ctx, key, nil)} {
+			if errs.KindOf(err) != errs.Invalid {
+				t.Errorf("key %q: %v", key, err)
+			}
+		}
+	}
+	if _, err := kv.Commit(ctx); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("empty commit: %v", err)
+	}
+	if _, err := (&etcd.KV{}).Get(ctx, "a"); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("no endpoints: %v", err)
+	}
+	if _, err := kv.Get(ctx, "a"); errs.KindOf(err) != errs.Unavailable && errs.KindOf(err) != errs.Timeout {
+		t.Errorf("nobody there: %v", err)
+	}
+	kv.Close()
+	if _, err := kv.Get(ctx, "a"); errs.KindOf(err) != errs.Unavailable {
+		t.Errorf("closed: %v", err)
+	}
+	if etcd.Put.String() != "put" || etcd.Delete.String() != "delete" || etcd.Synced.String() != "synced" || etcd.Kind(9).String() != "synced" {
+		t.Error("kinds")
+	}
+}
+
+// TestClosedWatchDoesNotSpin: a server that ends every watch at once is asked
+// a few times, not in a loop, and what was known is not reported again.
+func TestClosedWatchDoesNotSpin(t *testing.T) {
+	f, kv, stop := serve()
+	defer stop()
+	f.items["p/a"] = &mvccpb.KeyValue{Key: []byte("p/a"), Value: []byte("1"), ModRevision: 1}
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	puts, synced := 0, 0
+	err := kv.Watch(ctx, "p/", func(e etcd.Event) {
+		switch e.Kind {
+		case etcd.Put:
+			puts++
+		case etcd.Synced:
+			synced++
+		}
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("ended with %v", err)
+	}
+	if n := f.watches.Load(); n < 2 || n > 20 || puts != 1 || synced < 2 {
+		t.Errorf("%d watches, %d puts, %d synced", n, puts, synced)
+	}
+}
+
+func TestDecodeRoute(t *testing.T) {
+	good := `{"service":"payment","stable":"v1","canary":"v2","match":{"tier":"premium"},"weight":10,"revision":3,"review":{"version":"v2","reason":"x","since":"2026-11-23T04:05:06Z","pending":true}}`
+	for _, c := range []struct {
+		name, key, value, says string
+	}{
+		{"good", "surefoot/route/payment", good, ""},
+		{"service from the key", "surefoot/route/payment", `{"stable":"v1"}`, ""},
+		{"another service", "surefoot/route/order", good, `"order"`},
+		{"elsewhere", "surefoot/config/payment", good, "not under"},
+		{"no JSON", "surefoot/route/payment", `{`, "JSON"},
+		{"not valid", "surefoot/route/payment", `{"stable":"v1","weight":-1}`, "weight"},
+		{"huge", "surefoot/route/payment", good + strings.Repeat(" ", 1<<16), "at most"},
+	} {
+		r, err := etcd.DecodeRoute(c.key, []byte(c.value), 42)
+		if c.says == "" && (err != nil || r.Service != "payment" || r.Revision != 42) {
+			t.Errorf("%s: %+v, %v", c.name, r, err)
+		}
+		if c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func FuzzDecodeRoute(f *testing.F) {
+	f.Add([]byte(`{"service":"s","stable":"v1","canary":"v2","weight":1,"review":{"version":"v2"}}`))
+	f.Add([]byte(`{"stable":"v1","match":{"a":"b"}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := etcd.DecodeRoute(etcd.RoutePrefix+"s", b, 7)
+		if err != nil {
+			return
+		}
+		if err := r.Validate(); err != nil {
+			t.Fatalf("decoded a route that is not valid: %v", err)
+		}
+		again, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := etcd.DecodeRoute(etcd.RoutePrefix+"s", again, 7); err != nil {
+			t.Fatalf("not readable again: %v: %s", err, again)
+		}
+	})
+}
+
+func ExampleKV() {
+	_, kv, stop := serve() // in a service: kv := &etcd.KV{Endpoints: []string{"127.0.0.1:7602"}}
+	defer stop()
+
+	ctx := context.Background()
+	rev, err := kv.PutIf(ctx, "surefoot/config/order/limit", []byte("20"), 0)
+	fmt.Println(err)
+	_, err = kv.PutIf(ctx, "surefoot/config/order/limit", []byte("30"), rev)
+	fmt.Println(err)
+	_, err = kv.PutIf(ctx, "surefoot/config/order/limit", []byte("40"), rev) // somebody was faster
+	fmt.Println(errs.KindOf(err))
+	it, err := kv.Get(ctx, "surefoot/config/order/limit")
+	fmt.Println(string(it.Value), err)
+	// Output:
+	// <nil>
+	// <nil>
+	// conflict
+	// 30 <nil>
+}
+
+func ExampleWatchRoutes() {
+	_, kv, stop := serve()
+	defer stop()
+	var table canary.Table
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // in a service: when it stops
+	err := etcd.WatchRoutes(ctx, kv, &table)
+	fmt.Println(errs.KindOf(err), table.Pick("payment", map[string]string{"tier": "premium"}, "user 7") == "")
+	// Output: canceled true
+}
