@@ -1,9 +1,11 @@
 package httpx
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -96,9 +98,12 @@ func (c Client) transport() *http.Transport {
 // Idempotency-Key header or Policy.Idempotent says so, and only if its body can
 // be had again (http.NewRequest sees to that for bytes and strings).
 //
-// The body of an answer is the caller's to read and close, as always. It ends
+// The body of an answer is the caller's to read and close, as always. One that
+// is declared to be at most 64 KiB, and every one that JSON asks for, is read as
+// part of the try: it comes whole or not at all. A longer one, or a stream, ends
 // with the request's context, with Policy.Timeout counted from the start of the
-// call, and with a silence of ReadTimeout; not with the try's own limit.
+// call, and with a silence of ReadTimeout; not with the try's own limit; and
+// what goes wrong in it no longer concerns the breaker.
 type Transport struct {
 	client Client
 	base   http.RoundTripper
@@ -166,7 +171,7 @@ func (t *Transport) try(ctx context.Context, req *http.Request, n int, started t
 }
 
 // exchange sends a copy of req in a context that ends with the try until the
-// answer's header is there, and from then on with the body.
+// answer, or the header of a long one, is there, and from then on with the body.
 func (t *Transport) exchange(ctx context.Context, req *http.Request, n int, started time.Time) (*http.Response, error) {
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
@@ -181,25 +186,33 @@ func (t *Transport) exchange(ctx context.Context, req *http.Request, n int, star
 	}
 	flow.Inject(ctx, out.Header)
 	resp, err := t.base.RoundTrip(out)
-	switch {
-	case err != nil:
+	if err != nil {
 		detach()
 		end(nil)
 		return nil, err
+	}
+	b := &body{from: resp.Body, target: t.client.Target, op: t.op(req), caller: req.Context(), life: life, end: end, silence: t.client.ReadTimeout}
+	if limit := small(req, resp); limit > 0 {
+		// Read it as part of the try, so that an answer that breaks off counts
+		// as the failure it is, and can be tried again.
+		raw, err := io.ReadAll(io.LimitReader(b, limit+1))
+		detach()
+		_ = b.Close()
+		if err != nil {
+			return nil, err
+		}
+		resp.Body = &readBody{*bytes.NewReader(raw), b.target}
+		return resp, nil
+	}
+	switch {
 	case !detach(): // the try ended as the answer came
-		_ = resp.Body.Close()
-		end(nil)
+		_ = b.Close()
 		return nil, context.Cause(ctx)
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		return resp, nil // its body is a connection and lives by its own rules
 	}
-	b := &body{from: resp.Body, target: t.client.Target, op: t.op(req), caller: req.Context(), life: life, end: end}
-	b.forget = context.AfterFunc(b.caller, func() { end(context.Cause(b.caller)) })
-	if limit := t.guard.Policy().Timeout; limit > 0 {
-		b.total = time.AfterFunc(time.Until(started.Add(limit)), func() { end(errTooLong) })
-	}
-	b.silence = t.client.ReadTimeout
 	resp.Body = b
+	b.outlive(started, t.guard.Policy().Timeout)
 	return resp, nil
 }
 

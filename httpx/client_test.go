@@ -312,6 +312,70 @@ func TestBodyLimits(t *testing.T) {
 	}
 }
 
+// An answer that breaks off counts as a failure of the target: it is tried
+// again, it is on the span, and it opens the breaker.
+func TestHalfAnAnswer(t *testing.T) {
+	type half struct {
+		length int64 // declared
+		body   func(ctx context.Context) io.Reader
+		kind   errs.Kind
+	}
+	cutOff := func(context.Context) io.Reader {
+		return io.MultiReader(strings.NewReader(`{"id":`), failing{errors.New("connection reset")})
+	}
+	stalled := func(ctx context.Context) io.Reader { return &slow{ctx, []time.Duration{time.Second, time.Hour}} }
+	for name, c := range map[string]half{
+		"cut off, declared": {100, cutOff, errs.BadGateway},
+		"cut off, chunked":  {-1, cutOff, errs.BadGateway},
+		"stalled, declared": {100, stalled, errs.Timeout},
+		"stalled, chunked":  {-1, stalled, errs.Timeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var spy spy
+				var open atomic.Int64
+				calls, heal := 0, true
+				settings := breaker.Classic()
+				settings.Interval = time.Hour // stalls take long
+				tr := httpx.Client{Target: "bank", Observe: spy.sinks(), Policy: resilience.Policy{Breaker: settings},
+					Transport: wireFunc(func(r *http.Request) (*http.Response, error) {
+						if calls++; heal && calls > 1 {
+							return answer(200, strings.NewReader(`{"id":"c1"}`), &open), nil
+						}
+						resp := answer(200, c.body(r.Context()), &open)
+						resp.ContentLength = c.length
+						return resp, nil
+					})}.New()
+				client := &http.Client{Transport: tr}
+				get := func(method string) (charge, error) {
+					return httpx.JSON[charge](t.Context(), client, method, "http://bank/charges/17", nil)
+				}
+				if got, err := get("GET"); err != nil || got.ID != "c1" || calls != 2 {
+					t.Errorf("%v %v after %d calls", got, err, calls)
+				}
+				heal = false
+				for range 6 {
+					if _, err := get("POST"); errs.KindOf(err) != c.kind {
+						t.Errorf("%v", err)
+					}
+				}
+				if tr.Guard().State() != breaker.Open || open.Load() != 0 {
+					t.Errorf("breaker %v, %d bodies open", tr.Guard().State(), open.Load())
+				}
+				for i, s := range spy.ended(trace.SpanKindClient) {
+					if (s.status == codes.Error) != (i != 1) || i != 1 && s.attrs["error.type"] != c.kind.ID() {
+						t.Errorf("span %d: %+v", i, s)
+					}
+				}
+			})
+		})
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
 func TestCallerLeavesInTheMiddleOfTheBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open atomic.Int64

@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -25,11 +26,60 @@ type body struct {
 	caller  context.Context // of the request; a body is as short-lived
 	life    context.Context
 	end     context.CancelCauseFunc // of life
-	forget  func() bool             // stops waiting for caller's end
+	forget  func() bool             // stops waiting for caller's end; nil while the try does
 	total   *time.Timer             // nil means no limit
 	silence time.Duration           // 0 or less means no limit
 	watch   *time.Timer             // nil until the first Read
 	once    sync.Once
+}
+
+// smallBody is how long a body may be to be read as part of the try, in bytes.
+const smallBody = 64 << 10
+
+type wholeKey struct{}
+
+// small returns how much of the answer to read as part of the try; 0 means that
+// it is the caller's to read.
+func small(req *http.Request, resp *http.Response) int64 {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return 0
+	}
+	if limit, ok := req.Context().Value(wholeKey{}).(int64); ok {
+		return limit
+	}
+	if resp.ContentLength >= 0 && resp.ContentLength <= smallBody || req.Method == http.MethodHead {
+		return smallBody
+	}
+	return 0
+}
+
+// readBody is a body that has been read.
+type readBody struct {
+	bytes.Reader
+	target string
+}
+
+// Close does nothing: the connection is back in its pool already.
+func (*readBody) Close() error { return nil }
+
+// targetOf returns the target that a body of this room came from, or "".
+func targetOf(r io.Reader) string {
+	switch b := r.(type) {
+	case *readBody:
+		return b.target
+	case *body:
+		return b.target
+	}
+	return ""
+}
+
+// outlive lets b live on after the try, for as long as the caller and the
+// policy's time for the whole call allow.
+func (b *body) outlive(started time.Time, limit time.Duration) {
+	b.forget = context.AfterFunc(b.caller, func() { b.end(context.Cause(b.caller)) })
+	if limit > 0 {
+		b.total = time.AfterFunc(time.Until(started.Add(limit)), func() { b.end(errTooLong) })
+	}
 }
 
 // Read reads from the answer. Besides io.EOF its errors are *errs.Error.
@@ -59,8 +109,8 @@ func (b *body) failure(err error) error {
 	switch cause := context.Cause(b.life); {
 	case errors.Is(cause, errSilent), errors.Is(cause, errTooLong):
 		return errs.New(errs.Timeout, b.op, "a service behind this one did not answer in time").Because(cause)
-	case b.caller.Err() != nil, errs.KindOf(err) == errs.Timeout:
-		return failure(b.caller, b.caller, err, b.op)
+	case b.caller.Err() != nil, cause != nil, errs.KindOf(err) == errs.Timeout:
+		return failure(b.life, b.caller, err, b.op)
 	}
 	return errs.New(errs.BadGateway, b.op, "a service behind this one broke off its answer").Because(err)
 }
@@ -74,7 +124,9 @@ func (b *body) Close() error {
 
 func (b *body) release() {
 	b.once.Do(func() {
-		b.forget()
+		if b.forget != nil {
+			b.forget()
+		}
 		if b.total != nil {
 			b.total.Stop()
 		}
@@ -82,15 +134,10 @@ func (b *body) release() {
 	})
 }
 
-// discard gets rid of an answer that another try replaces. A short body is
-// read, so that its connection can be used again, but not waited for.
+// discard gets rid of an answer that another try replaces. A small one has been
+// read; waiting for the rest of a long one is worth more than a connection.
 func discard(resp *http.Response) {
-	if resp == nil {
-		return
+	if resp != nil {
+		_ = resp.Body.Close()
 	}
-	if b, ok := resp.Body.(*body); ok && resp.ContentLength >= 0 && resp.ContentLength <= 16<<10 {
-		b.silence = 20 * time.Millisecond // what is not here by now is not worth a connection
-		_, _ = io.CopyN(io.Discard, b, 16<<10)
-	}
-	_ = resp.Body.Close()
 }

@@ -36,7 +36,7 @@ func IdempotencyKey(key string) func(*http.Request) {
 func JSON[T any](ctx context.Context, client *http.Client, method, url string, body any, opts ...func(*http.Request)) (T, error) {
 	var v T
 	op := "httpx.JSON"
-	req, err := newRequest(ctx, method, url, body)
+	req, err := newRequest(context.WithValue(ctx, wholeKey{}, int64(MaxAnswer)), method, url, body)
 	if err != nil {
 		return v, errs.Wrap(err, op) // a mistake of this program
 	}
@@ -123,9 +123,7 @@ func origin(resp *http.Response) errs.Hop {
 			h.Op += " " + t
 		}
 	}
-	if b, ok := resp.Body.(*body); ok && b.target != "" {
-		h.Service = b.target
-	}
+	h.Service = or(targetOf(resp.Body), h.Service)
 	return h
 }
 
