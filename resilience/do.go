@@ -73,7 +73,8 @@ const op = "resilience.Do"
 // What an error says about the target and about repeating is read from its
 // errs.Kind; an error without one is a failure that may be repeated. A cancel
 // by the caller, a 429 and an answer with a retry delay (load shed on purpose)
-// say nothing about the target; a 4xx says that it is alive.
+// say nothing about the target, nor does a timeout of a try that had less than a
+// tenth of AttemptTimeout; a 4xx says that the target is alive.
 func Do[T any](ctx context.Context, g *Guard, fn func(ctx context.Context) (T, error), opts ...Option[T]) (T, error) {
 	p := g.policy.Load()
 	var o Option[T]
@@ -135,7 +136,7 @@ func try[T any](ctx context.Context, g *Guard, p *Policy, o *Option[T], fn func(
 		if p.AttemptTimeout > 0 {
 			limit = sooner(limit, now.Add(p.AttemptTimeout))
 		}
-		v, release, err := attempt(ctx, g, n, limit, fn)
+		v, release, err := attempt(ctx, g, n, limit, starved(p, now, limit), fn)
 		if err == nil || !again || !g.again(ctx, p, n, deadline, err) {
 			return finish(o, v, release), err
 		}
@@ -145,6 +146,13 @@ func try[T any](ctx context.Context, g *Guard, p *Policy, o *Option[T], fn func(
 		}
 		now = time.Now()
 	}
+}
+
+// starved says that a try gets so little time that running out of it says
+// nothing about the target: less than a tenth of what the policy gives a try.
+// Callers in a hurry must not open the breaker for the others.
+func starved(p *Policy, now, limit time.Time) bool {
+	return !limit.IsZero() && limit.Sub(now) < p.AttemptTimeout/10
 }
 
 // finish ends the try's ctx, or hands its end over with the value.
@@ -205,11 +213,12 @@ func (g *Guard) event(ctx context.Context, name string, attrs ...attribute.KeyVa
 }
 
 // attempt is breaker(timeout(attempt)) for try n. release ends the try's ctx.
-func attempt[T any](ctx context.Context, g *Guard, n int, limit time.Time, fn func(ctx context.Context) (T, error)) (v T, release context.CancelFunc, err error) {
+func attempt[T any](ctx context.Context, g *Guard, n int, limit time.Time, starved bool, fn func(ctx context.Context) (T, error)) (v T, release context.CancelFunc, err error) {
 	permit, err := g.breaker.Allow()
 	if err != nil {
 		g.event(ctx, "surefoot.breaker.rejected")
-		e := errs.New(errs.Unavailable, op, g.name+" is not available at the moment").ID("breaker_open").Because(err)
+		e := errs.New(errs.Unavailable, op, "a service behind this one is not available right now").
+			ID("breaker_open").With("target", g.name).Because(err)
 		return v, func() {}, e.RetryAfter(max(g.breaker.Wait(), time.Millisecond))
 	}
 	if n > 0 {
@@ -234,11 +243,14 @@ func attempt[T any](ctx context.Context, g *Guard, n int, limit time.Time, fn fu
 	case err != nil && tryCtx.Err() == context.DeadlineExceeded && ctx.Err() == nil:
 		// Whatever fn made of it, it failed because its time was up.
 		if errs.KindOf(err) != errs.Timeout {
-			err = errs.New(errs.Timeout, op, g.name+" did not answer in time").Because(err)
+			err = errs.New(errs.Timeout, op, "a service behind this one did not answer in time").With("target", g.name).Because(err)
 		}
 		outcome = breaker.Failure
 	default:
 		outcome = judge(ctx, err)
+	}
+	if outcome == breaker.Failure && starved && errs.KindOf(err) == errs.Timeout {
+		outcome = breaker.Ignored
 	}
 	return v, release, err
 }

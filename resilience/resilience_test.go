@@ -92,6 +92,10 @@ func TestDo(t *testing.T) {
 				return context.WithTimeout(ctx, time.Hour)
 			},
 			fn: hang, kind: errs.Timeout, tries: 1, took: time.Hour, count: breaker.Counts{Failures: 1}},
+		"a caller in a hurry": {p: steady,
+			ctx: func(ctx context.Context) (context.Context, context.CancelFunc) {
+				return context.WithTimeout(ctx, 199*time.Millisecond)
+			}, fn: hang, kind: errs.Timeout, tries: 1, took: 199 * time.Millisecond, count: breaker.Counts{Ignored: 1}},
 		"time out by another name": {p: resilience.Policy{}, fn: func(ctx context.Context, _ int) error {
 			<-ctx.Done()
 			return errors.New("use of closed connection")
