@@ -33,8 +33,13 @@ func withTrace(h slog.Handler) slog.Handler { return traced{h} }
 
 func (t traced) Handle(ctx context.Context, r slog.Record) error {
 	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
+		has := false // a room may have put it there for handlers that do not know traces
+		r.Attrs(func(a slog.Attr) bool { has = a.Key == "trace_id"; return !has })
 		r = r.Clone()
-		r.AddAttrs(slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
+		if !has {
+			r.AddAttrs(slog.String("trace_id", sc.TraceID().String()))
+		}
+		r.AddAttrs(slog.String("span_id", sc.SpanID().String()))
 	}
 	return t.Handler.Handle(ctx, r)
 }

@@ -48,7 +48,9 @@ func (o OTLP) target(env func(string) string) (addr string, creds credentials.Tr
 	}
 	creds = insecure.NewCredentials()
 	addr = at
-	if scheme, _, ok := strings.Cut(at, "://"); ok {
+	// OpenTelemetry wants a URL in the variable, and the exporters, which read
+	// it too, complain of anything else.
+	if scheme, _, ok := strings.Cut(at, "://"); ok || o.Endpoint == "" && at != "localhost:4317" {
 		u, err := url.Parse(at)
 		if err != nil || u.Host == "" || scheme != "http" && scheme != "https" {
 			return "", nil, fmt.Errorf("telemetry: %s %q is not http://host:port or https://host:port", from, at)

@@ -166,8 +166,7 @@ func (o OTLP) Start(ctx context.Context, r observe.Resource) (observe.Sinks, fun
 		}
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		err := p.stop(ctx)
-		return errors.Join(err, conn.Close(), w.lost())
+		return w.lost(errors.Join(p.stop(ctx), conn.Close()))
 	}, nil
 }
 

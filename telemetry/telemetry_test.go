@@ -7,12 +7,15 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
 	collectorlogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	collectormetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	collectortrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -166,6 +169,7 @@ func TestTracesMetricsAndLogsArrive(t *testing.T) {
 	begin := time.Now()
 	ctx, span := sinks.Tracer.Tracer("test").Start(t.Context(), "work")
 	sinks.Log.With("sku", "A1").InfoContext(ctx, "working", "n", 3)
+	sinks.Log.InfoContext(ctx, "with its own", "trace_id", "mine")
 	sinks.Log.DebugContext(ctx, "too small to tell")
 	span.End()
 	guard := resilience.New("bank", resilience.Policy{}, sinks)
@@ -175,11 +179,12 @@ func TestTracesMetricsAndLogsArrive(t *testing.T) {
 
 	c.until(t, "the span", func() bool { return len(c.spans) == 1 })
 	t.Logf("a span arrives after %v", time.Since(begin).Round(time.Millisecond))
-	c.until(t, "the log record", func() bool { return len(c.records) == 2 }) // with the breaker's own
+	c.until(t, "the log record", func() bool { return len(c.records) == 3 }) // with the breaker's own
 	c.until(t, "the breaker's state", func() bool {
 		p := c.points["surefoot.breaker.state"]
 		return len(p) > 0 && p[len(p)-1] == 2
 	})
+	c.until(t, "the counts of what was sent", func() bool { return len(c.points["surefoot.telemetry.items"]) >= 6 })
 	c.until(t, "the runtime's metrics", func() bool { return len(c.points["go.goroutine.count"]) > 0 })
 	if err := stop(t.Context()); err != nil {
 		t.Errorf("stop: %v", err)
@@ -192,6 +197,9 @@ func TestTracesMetricsAndLogsArrive(t *testing.T) {
 		t.Errorf("log record %v, want the trace %v and two attributes", got, id)
 	}
 	if s := stderr.String(); !strings.Contains(s, `"trace_id":"`+id.String()+`"`) || !strings.Contains(s, `"sku":"A1"`) || strings.Contains(s, "too small") {
+		t.Errorf("stderr has %s", s)
+	}
+	if s := stderr.String(); !strings.Contains(s, `"msg":"with its own","trace_id":"mine","span_id"`) {
 		t.Errorf("stderr has %s", s)
 	}
 	attrs := map[string]*commonpb.AnyValue{}
@@ -337,7 +345,7 @@ func TestEndpoint(t *testing.T) {
 		}
 	}
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense")
-	if _, _, err := (telemetry.OTLP{}).Start(t.Context(), observe.Resource{Name: "hello"}); text(err) != `telemetry: OTEL_EXPORTER_OTLP_ENDPOINT "nonsense" is not host:port` {
+	if _, _, err := (telemetry.OTLP{}).Start(t.Context(), observe.Resource{Name: "hello"}); text(err) != `telemetry: OTEL_EXPORTER_OTLP_ENDPOINT "nonsense" is not http://host:port or https://host:port` {
 		t.Errorf("from the environment: %v", err)
 	}
 }
@@ -362,5 +370,47 @@ func TestNoneStillLogs(t *testing.T) {
 	}
 	if err := stop(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSampleRatio(t *testing.T) {
+	for ratio, want := range map[float64][2]int{0: {1000, 1000}, 1: {1000, 1000}, -1: {0, 0}, 0.1: {50, 150}} {
+		c := listen(t, "127.0.0.1:0")
+		sinks, stop, err := telemetry.OTLP{Endpoint: c.addr, Stderr: io.Discard, SampleRatio: ratio}.Start(t.Context(), observe.Resource{Name: "hello"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 1000 {
+			_, span := sinks.Tracer.Tracer("test").Start(t.Context(), "work")
+			span.End()
+		}
+		if err := stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := len(c.spans); n < want[0] || n > want[1] {
+			t.Errorf("ratio %v: %d of 1000 spans arrived, want %v", ratio, n, want)
+		}
+	}
+}
+
+func TestGlobal(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	c := listen(t, "127.0.0.1:0")
+	var stderr buffer
+	_, stop, err := telemetry.OTLP{Endpoint: c.addr, Stderr: &stderr, Global: true}.Start(t.Context(), observe.Resource{Name: "hello"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, span := otel.Tracer("a library").Start(t.Context(), "work")
+	slog.InfoContext(ctx, "working")
+	span.End()
+	h := http.Header{}
+	otel.GetTextMapPropagator().Inject(ctx, propagation.HeaderCarrier(h))
+	if err := stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if len(c.spans) != 1 || len(c.records) != 1 || h.Get("Traceparent") == "" || !strings.Contains(stderr.String(), "working") {
+		t.Errorf("%d spans, %d records, headers %v, stderr %s", len(c.spans), len(c.records), h, &stderr)
 	}
 }

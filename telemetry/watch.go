@@ -59,12 +59,13 @@ func (w *watch) measure(mp metric.MeterProvider) error {
 	return err
 }
 
-// lost is an error if not all spans and log records arrived.
-func (w *watch) lost() error {
+// lost is an error, in one line, if not all spans and log records arrived; err
+// is what ending the pipelines said.
+func (w *watch) lost(err error) error {
 	spans := w.spans.made.Load() - w.spans.sent.Load()
 	records := w.records.made.Load() - w.records.sent.Load()
 	if spans <= 0 && records <= 0 {
-		return nil
+		return err
 	}
 	return fmt.Errorf("telemetry: %d spans and %d log records did not reach %s", max(spans, 0), max(records, 0), w.addr)
 }
