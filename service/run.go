@@ -51,7 +51,7 @@ func (s *Service) Run(ctx context.Context) (err error) {
 
 	select {
 	case <-ctx.Done():
-		s.sinks.Log.Info("service stopping", "cause", context.Cause(ctx), "drain", s.drain(), "limit", s.stopLimit())
+		s.sinks.Log.Info("service stopping", "cause", context.Cause(ctx), "drain", s.drain().String(), "limit", s.stopLimit().String())
 	case err = <-r.fatal:
 		s.sinks.Log.Error("service stopping", "err", err)
 	}
@@ -230,7 +230,7 @@ func (w Worker) loop(ctx context.Context, log *slog.Logger) {
 			n = 0
 		}
 		wait := backoff.Next(retry.Moment{Tries: n, Rand: rand.Float64()}).Wait
-		log.ErrorContext(ctx, "worker failed, will run again", "worker", w.Name, "err", err, "wait", wait)
+		log.ErrorContext(ctx, "worker failed, will run again", "worker", w.Name, "err", err, "wait", wait.String())
 		if retry.Wait(ctx, wait) != nil {
 			return
 		}
