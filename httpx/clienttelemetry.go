@@ -33,6 +33,8 @@ func newClientTelemetry(sinks observe.Sinks, target string) *clientTelemetry {
 // sent is one try on its way.
 type sent struct {
 	tell    *clientTelemetry
+	host    string
+	port    int
 	span    trace.Span
 	started time.Time
 }
@@ -52,16 +54,15 @@ func (t *clientTelemetry) start(ctx context.Context, req *http.Request, op strin
 		attrs = append(attrs, keyResend.Int(n))
 	}
 	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
-	return ctx, sent{tell: t, span: span, started: time.Now()}
+	return ctx, sent{tell: t, host: host, port: port, span: span, started: time.Now()}
 }
 
 // finish ends the span and records the duration. e is nil if the exchange was
 // none of a failure; a failure that is the caller's fault is no error of the
 // span, which is about the target.
 func (s sent) finish(ctx context.Context, req *http.Request, resp *http.Response, e *errs.Error) {
-	host, port := address(req.URL)
 	attrs := make([]attribute.KeyValue, 0, 8)
-	attrs = append(attrs, keyMethod.String(method(req)), keyAddress.String(host), keyPort.Int(port), keyPeer.String(s.tell.target))
+	attrs = append(attrs, keyMethod.String(method(req)), keyAddress.String(s.host), keyPort.Int(s.port), keyPeer.String(s.tell.target))
 	if pattern := template(req.Context()); pattern != "" {
 		attrs = append(attrs, keyTemplate.String(pattern))
 	}
@@ -85,8 +86,10 @@ func (s sent) finish(ctx context.Context, req *http.Request, resp *http.Response
 
 // address is where a URL points to, with the port its scheme implies.
 func address(u *url.URL) (host string, port int) {
-	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
-		return u.Hostname(), int(n)
+	if p := u.Port(); p != "" {
+		if n, err := strconv.ParseUint(p, 10, 16); err == nil {
+			return u.Hostname(), int(n)
+		}
 	}
 	if u.Scheme == "https" {
 		return u.Hostname(), 443
