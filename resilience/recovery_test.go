@@ -20,7 +20,7 @@ import (
 // worst of servers, and a common one.
 type plant struct {
 	places chan struct{}
-	stall  time.Time // no work before
+	begin  time.Time // no work begins in the 5s before begin+stallEnd
 	off    chan struct{}
 	work   sync.WaitGroup
 }
@@ -33,7 +33,9 @@ func (p *plant) call(ctx context.Context) error {
 		case <-p.off:
 			return
 		}
-		time.Sleep(max(time.Until(p.stall), 0))
+		if back := time.Until(p.begin.Add(stallEnd * time.Second)); back > 0 && back <= 5*time.Second {
+			time.Sleep(back)
+		}
 		time.Sleep(50 * time.Millisecond)
 		<-p.places
 		close(done)
@@ -48,7 +50,7 @@ func (p *plant) call(ctx context.Context) error {
 
 // The story runs for seconds and the target stalls until stallEnd.
 const (
-	seconds  = 150
+	seconds  = 120
 	stallEnd = 15
 )
 
@@ -65,16 +67,13 @@ func stall(t *testing.T, p resilience.Policy) (recovered int) {
 		for i := range guards {
 			guards[i] = resilience.New("plant", p, sinks)
 		}
-		target := &plant{places: make(chan struct{}, 10), off: make(chan struct{})}
-		begin := time.Now()
+		target := &plant{places: make(chan struct{}, 10), off: make(chan struct{}), begin: time.Now()}
+		begin := target.begin
 		var mu sync.Mutex
 		var calls, good [seconds]int // by second of arrival
 		var wg sync.WaitGroup
 		for time.Since(begin) < seconds*time.Second {
 			time.Sleep(time.Duration(r.ExpFloat64() * float64(time.Second) / 120))
-			if s := time.Since(begin); s >= (stallEnd-5)*time.Second && target.stall.IsZero() {
-				target.stall = begin.Add(stallEnd * time.Second)
-			}
 			g, sec := guards[r.IntN(len(guards))], int(time.Since(begin)/time.Second)
 			if sec >= seconds {
 				break
