@@ -123,15 +123,3 @@ func TestRetryAfterHeader(t *testing.T) {
 		}
 	}
 }
-
-func FuzzFromResponse(f *testing.F) {
-	f.Add(503, "application/json", "7", []byte(`{"code":503,"error":"x","message":"m"}`))
-	f.Add(302, "text/html", "Mon, 02 Jan 2006 15:04:05 GMT", []byte("<html>"))
-	f.Fuzz(func(t *testing.T, status int, contentType, after string, body []byte) {
-		e := httpx.FromResponse(&http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(string(body))),
-			Header: http.Header{"Content-Type": {contentType}, "Retry-After": {after}}})
-		if !e.Remote() || len(e.Chain()) == 0 || e.RetryDelay() < 0 || e.RetryDelay() > time.Hour || e.HTTP() < 400 || e.HTTP() > 599 {
-			t.Fatalf("%+v", e.Parts())
-		}
-	})
-}

@@ -60,14 +60,15 @@ func method(r *http.Request) string {
 }
 
 type serverTelemetry struct {
-	sinks    observe.Sinks
+	logger   *slog.Logger // nil means slog.Default, looked up when used
 	tracer   trace.Tracer
 	duration metric.Float64Histogram
 }
 
 func newServerTelemetry(sinks observe.Sinks) *serverTelemetry {
+	t := &serverTelemetry{logger: sinks.Log}
 	sinks = sinks.OrDefault()
-	t := &serverTelemetry{sinks: sinks, tracer: sinks.Tracer.Tracer(scope)}
+	t.tracer = sinks.Tracer.Tracer(scope)
 	t.duration, _ = sinks.Meter.Meter(scope).Float64Histogram("http.server.request.duration",
 		metric.WithUnit("s"), metric.WithDescription("Duration of HTTP server requests."), seconds)
 	return t
@@ -193,7 +194,11 @@ func (t *serverTelemetry) log(ctx context.Context, r *http.Request, op string, r
 	if bad {
 		level = slog.LevelError
 	}
-	if !t.sinks.Log.Enabled(ctx, level) {
+	logger := t.logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	if !logger.Enabled(ctx, level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 10)
@@ -208,5 +213,5 @@ func (t *serverTelemetry) log(ctx context.Context, r *http.Request, op string, r
 	} else if kind != "" {
 		attrs = append(attrs, slog.String("error", kind))
 	}
-	t.sinks.Log.LogAttrs(ctx, level, "request "+op, slices.Clip(attrs)...)
+	logger.LogAttrs(ctx, level, "request "+op, slices.Clip(attrs)...)
 }
