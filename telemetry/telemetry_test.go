@@ -387,7 +387,10 @@ func TestSampleRatio(t *testing.T) {
 		if err := stop(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if n := len(c.spans); n < want[0] || n > want[1] {
+		c.mu.Lock()
+		n := len(c.spans)
+		c.mu.Unlock()
+		if n < want[0] || n > want[1] {
 			t.Errorf("ratio %v: %d of 1000 spans arrived, want %v", ratio, n, want)
 		}
 	}
@@ -410,6 +413,8 @@ func TestGlobal(t *testing.T) {
 	if err := stop(t.Context()); err != nil {
 		t.Error(err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if len(c.spans) != 1 || len(c.records) != 1 || h.Get("Traceparent") == "" || !strings.Contains(stderr.String(), "working") {
 		t.Errorf("%d spans, %d records, headers %v, stderr %s", len(c.spans), len(c.records), h, &stderr)
 	}
