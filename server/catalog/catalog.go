@@ -29,7 +29,7 @@ type Entry struct {
 	Name        string   `json:"name"`
 	Namespace   string   `json:"namespace,omitempty"`
 	Description string   `json:"description"`
-	Owner       string   `json:"owner"` // without the kind and the namespace "default" of a reference: "group:default/a" is "a"
+	Owner       string   `json:"owner"` // a reference's name, with its namespace only when that is another one
 	Lifecycle   string   `json:"lifecycle"`
 	System      string   `json:"system,omitempty"`
 	Type        string   `json:"type,omitempty"`
@@ -123,10 +123,11 @@ func (c *Catalog) Section(name string, symptoms ...string) (title, body string, 
 	return s.Title, s.Body, ok
 }
 
-// ownerName shortens an entity reference to what a person calls the owner.
-func ownerName(ref string) string {
+// ownerName shortens an entity reference, as an entity in namespace ns writes
+// it, to what a person calls the owner.
+func ownerName(ref, ns string) string {
 	if _, rest, ok := strings.Cut(ref, ":"); ok {
 		ref = rest
 	}
-	return strings.TrimPrefix(ref, "default/")
+	return strings.TrimPrefix(ref, cmp.Or(ns, "default")+"/")
 }

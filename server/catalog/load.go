@@ -228,7 +228,7 @@ func entity(n *yaml.Node) (*Entry, error) {
 		if serr := decode(&d.Spec, &s); serr != nil {
 			err = errors.Join(err, serr)
 		}
-		e.Owner, e.Lifecycle, e.System, e.Type = ownerName(s.Owner), s.Lifecycle, s.System, s.Type
+		e.Owner, e.Lifecycle, e.System, e.Type = ownerName(s.Owner, e.Namespace), s.Lifecycle, s.System, s.Type
 		e.DependsOn = append(e.DependsOn, s.DependsOn...)
 	}
 	return e, err

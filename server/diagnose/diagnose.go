@@ -5,10 +5,18 @@
 //	report, err := d.Diagnose(ctx, now, incident, topo)
 //	fmt.Print(report.Text("en"))
 //
+// A failed request is followed down to the spans where it began to fail: the
+// deepest ones. A call that failed and that no span answers speaks against the
+// callee; one that ran out of time, against whoever spent it. A slow request is
+// split into the time each node spent itself. Both are compared with the minute
+// before the incident, and what grew is shared out among the nodes: that share
+// is a candidate's score.
+//
 // It reads the store once per report. It changes nothing and tells nobody.
 package diagnose
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -17,14 +25,19 @@ import (
 	"github.com/surefoot-go/surefoot/server/topology"
 )
 
-// Report is a diagnosis. Texts exist in English and Chinese.
+// Report is a diagnosis. Texts exist in English and Chinese, and may quote what
+// spans and logs say: escape them as the place where they are shown demands.
+// Both Markdowns are escaped.
 type Report struct {
 	Incident   string      `json:"incident"`
 	At         time.Time   `json:"at"`
-	Origin     Candidate   `json:"origin"` // Candidates[0]; zero when nothing is known
-	Candidates []Candidate `json:"candidates"`
-	Evidence   []Evidence  `json:"evidence"`
-	Impact     []Impact    `json:"impact"`
+	Since      time.Time   `json:"since"` // the first request that failed or the first symptom
+	Title      string      `json:"title"`
+	TitleZh    string      `json:"titleZh"`
+	Origin     Candidate   `json:"origin"`     // Candidates[0]; zero when nothing is known
+	Candidates []Candidate `json:"candidates"` // best first, at most 5; never nil
+	Evidence   []Evidence  `json:"evidence"`   // at most 12; never nil
+	Impact     []Impact    `json:"impact"`     // worst first; never nil
 	Owner      string      `json:"owner"`
 	Runbook    Runbook     `json:"runbook"`
 	Markdown   string      `json:"markdown"` // in English
@@ -36,7 +49,8 @@ type Candidate struct {
 	Name    string  `json:"name"`
 	Kind    string  `json:"kind"`              // topology.Service, External or Database
 	Version string  `json:"version,omitempty"` // when one version alone is at fault
-	Score   float64 `json:"score"`             // 0 to 1
+	Score   float64 `json:"score"`             // 0 to 1: the share of what went wrong that it explains
+	Slow    bool    `json:"slow,omitempty"`    // it spends time rather than fails
 	Why     string  `json:"why"`
 	WhyZh   string  `json:"whyZh"`
 }
@@ -53,16 +67,17 @@ type Evidence struct {
 type Impact struct {
 	Service          string  `json:"service"`
 	ErrorShare       float64 `json:"errorShare"` // since the incident began
-	Requests         int     `json:"requests"`   // since the incident began, among the spans read
+	Requests         int     `json:"requests"`   // since the incident began
 	ErrorShareBefore float64 `json:"errorShareBefore"`
 	P99              float64 `json:"p99Ms"`
 	P99Before        float64 `json:"p99MsBefore"`
+	Entry            bool    `json:"entry,omitempty"` // requests enter the system here: what users feel
 }
 
 // Runbook is the section that fits best; zero when there is none.
 type Runbook struct {
 	Title string `json:"title"`
-	Body  string `json:"body"` // Markdown
+	Body  string `json:"body"` // Markdown, as its author wrote it
 }
 
 // Text returns the report as Markdown in lang, "zh" or English for anything else.
@@ -89,14 +104,81 @@ type Catalog interface {
 	Section(name string, symptoms ...string) (title, body string, ok bool)
 }
 
-// Doctor diagnoses. Logs and Catalog may be nil.
+// Doctor diagnoses. Logs and Catalog may be nil. Safe for concurrent use.
 type Doctor struct {
-	Spans   Spans
-	Logs    Logs
-	Catalog Catalog
+	Spans    Spans
+	Logs     Logs
+	Catalog  Catalog
+	MaxSpans int // spans held in memory, about 300 bytes each; 0 means 100000. Of more, whole traces are left out evenly
 }
 
-// Diagnose reports on an incident as of now.
+// How far a diagnosis looks.
+const (
+	before = time.Minute     // the minute to compare with
+	early  = 5 * time.Second // spans began this long before their symptom was seen, at most
+	after  = 2 * time.Minute // of an incident that lasts, its beginning is enough
+)
+
+// Diagnose reports on an incident as of now. It fails only when the spans
+// cannot be read; logs that cannot be read are evidence left out. ctx ends it.
 func (d Doctor) Diagnose(ctx context.Context, now time.Time, inc alert.Incident, t topology.Topology) (Report, error) {
-	return Report{Incident: inc.ID, At: now}, nil
+	since := inc.Since().Add(-early)
+	end := now
+	if e := since.Add(after); e.Before(end) {
+		end = e
+	}
+	r := reader{max: cmp.Or(d.MaxSpans, 100_000), since: since.UnixNano(), words: map[string]string{}, traces: map[store.TraceID][]span{}}
+	if err := d.Spans.Window(ctx, since.Add(-before), end, r.add); err != nil {
+		return Report{}, err
+	}
+	c := examine(&r, t, inc)
+	rep := Report{
+		Incident: inc.ID, At: now.UTC().Truncate(time.Millisecond), Since: c.began(inc.Since()),
+		Candidates: c.candidates(), Evidence: []Evidence{}, Impact: c.impact(),
+	}
+	if len(rep.Candidates) > 0 {
+		rep.Origin = rep.Candidates[0]
+		rep.Evidence = c.evidence(rep.Origin)
+		rep.Evidence = append(rep.Evidence, d.logs(ctx, rep.Origin, rep.Evidence, since, end)...)
+	}
+	rep.Title, rep.TitleZh = headline(rep.Origin, inc)
+	d.lookUp(&rep, inc, c)
+	rep.Markdown = markdown(rep, inc, en)
+	rep.MarkdownZh = markdown(rep, inc, zh)
+	return rep, nil
+}
+
+// lookUp attaches the owner and the runbook section. What lies outside may
+// have neither: then its most affected caller's are the next best.
+func (d Doctor) lookUp(rep *Report, inc alert.Incident, c *caseFile) {
+	if d.Catalog == nil || rep.Origin.Name == "" {
+		return
+	}
+	o := rep.Origin
+	var words []string
+	if o.Version != "" {
+		words = append(words, "version")
+	}
+	if o.Slow {
+		words = append(words, "latency_p99")
+	} else {
+		words = append(words, "error_share")
+	}
+	names := append([]string{o.Name}, c.callers(o.Name)...)
+	for k, name := range names {
+		rep.Owner = cmp.Or(rep.Owner, d.Catalog.Owner(name))
+		if rep.Runbook.Body != "" {
+			continue
+		}
+		w := words
+		if k > 0 {
+			w = append([]string{o.Name}, words...)
+		}
+		if title, body, ok := d.Catalog.Section(name, w...); ok {
+			rep.Runbook = Runbook{Title: title, Body: body}
+			if k > 0 {
+				rep.Runbook.Title = name + ": " + title
+			}
+		}
+	}
 }
