@@ -1,0 +1,48 @@
+# Surefoot: `make test` is everything, `make check` is what every commit passes.
+SHELL := /bin/bash
+GO    ?= go
+WEB   := server/console/web
+
+.PHONY: help test check build vet unit race arch gen console console-check story browser node-otel bench tidy clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: ## everything: build, vet, unit tests with the race detector, the stories, the console in a real browser
+	@tools/test.sh
+
+check: build vet fmt arch ## what every commit passes: build, vet, format, structure
+	$(GO) test -short work
+
+fmt:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+
+build: ## build every module
+	$(GO) build work
+
+vet: ## go vet over every module
+	$(GO) vet work
+
+arch: ## the structure as tests: imports, purity, exported surface, documentation
+	$(GO) test ./internal/arch
+
+unit: ## unit tests of every module
+	$(GO) test work
+
+race: ## the same with the race detector
+	$(GO) test -race -short work
+
+bench: ## the benchmarks, medians of five
+	$(GO) test -run '^$$' -bench . -benchmem -count 5 ./errs ./flow ./safe ./canary ./resilience/... ./httpx ./grpcx ./server/...
+
+gen: ## write generated code anew: protobuf, exported surface
+	tools/gen.sh
+
+console: ## build the console's dist from its source (needs node and npm)
+	cd $(WEB) && npm ci --no-audit --no-fund && npm run build
+
+tidy: ## tidy every go.mod of the workspace
+	tools/tidy.sh
+
+clean: ## remove what builds leave behind
+	rm -rf bin $(WEB)/node_modules server/e2e/node-otel/node_modules

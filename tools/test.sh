@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Everything that must be true before a change lands, in the order in which a
+# mistake is cheapest to find. A part whose tools are missing is installed
+# where that is possible and otherwise skipped loudly; nothing is skipped in
+# silence. Every step is timed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+begun=$SECONDS
+skipped=()
+step() {
+	local name=$1 t=$SECONDS
+	shift
+	printf '\n== %s\n' "$name"
+	"$@"
+	printf -- '-- %s: %d s\n' "$name" $((SECONDS - t))
+}
+skip() {
+	skipped+=("$1")
+	printf '\n!! SKIPPED: %s\n' "$1"
+}
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo -n "$@"; else return 1; fi; }
+
+want_chromium() {
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null && return 0
+	command -v apt-get >/dev/null || return 1
+	{ as_root apt-get update && as_root apt-get install -y --no-install-recommends chromium; } >/tmp/surefoot-apt.log 2>&1
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+step "build" go build work
+step "the binary" go build -trimpath -ldflags='-s -w' -o "$work/surefoot" ./cmd/surefoot
+step "vet" go vet work
+step "format and structure" make --no-print-directory fmt arch
+step "unit tests, race detector" go test -race -short -timeout 15m work
+export SUREFOOT_BIN=$work/surefoot
+step "servers for real: kill -9, full disk, bad input, other SDKs" go test -timeout 10m -count=1 ./cmd/surefoot/... ./server/e2e/...
+for story in bank-down bank-slow bad-release; do
+	step "story $story" "$work/surefoot" demo --headless --story "$story" --port-base 21600
+done
+if command -v npm >/dev/null && command -v node >/dev/null; then
+	step "console: unit tests and a build equal to the committed one" tools/console.sh check
+	if want_chromium; then
+		step "console in a real browser" tools/console.sh browser "$work/surefoot"
+	else
+		skip "the console in a real browser: no Chromium and no way to install it"
+	fi
+else
+	skip "the console's own tests and the browser test: node and npm are not installed"
+fi
+
+printf '\nAll of it: %d s.\n' $((SECONDS - begun))
+for s in "${skipped[@]}"; do printf '!! skipped: %s\n' "$s"; done
