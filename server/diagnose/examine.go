@@ -3,6 +3,7 @@ package diagnose
 import (
 	"bytes"
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -65,7 +66,8 @@ type node struct {
 	seen      map[string]*example // by what the failing spans say; at most 50
 	slowest   example
 	entry     bool
-	first     int64 // start of the first blamed span since the incident began
+	first     int64     // start of the first blamed span since the incident began
+	waits     [2][]wait // own time, span by span
 }
 
 // example is a trace that shows something.
@@ -76,6 +78,12 @@ type example struct {
 	count  int
 	ns     float64
 	caller string
+}
+
+// wait is own time from a moment on.
+type wait struct {
+	at int64
+	ms float64
 }
 
 // caseFile is everything a diagnosis knows.
@@ -90,7 +98,25 @@ type caseFile struct {
 	onset   int64
 }
 
+// examine looks at the traces twice: symptoms are seen later than they begin,
+// by an unknown time, so the first look finds out when what is at fault began,
+// and the second compares with the time before that.
 func examine(r *reader, t topology.Topology, inc alert.Incident) *caseFile {
+	c := look(r, t, inc)
+	if best := c.candidates(); len(best) > 0 {
+		if onset := c.nodes[best[0].Name].onset(best[0].Slow); onset > r.since {
+			r.since = onset
+			again := look(r, t, inc)
+			again.onset = onset
+			if b := again.candidates(); len(b) > 0 && b[0].Name == best[0].Name {
+				return again
+			}
+		}
+	}
+	return c
+}
+
+func look(r *reader, t topology.Topology, inc alert.Incident) *caseFile {
 	c := &caseFile{inc: inc, topo: t, nodes: map[string]*node{}, aliases: map[[2]string]string{}, scale: 1 << r.level}
 	ids := make([]store.TraceID, 0, len(r.traces))
 	for id, spans := range r.traces {
@@ -108,6 +134,30 @@ func examine(r *reader, t topology.Topology, inc alert.Incident) *caseFile {
 		c.trace(p, id, plant(r.traces[id], c.target))
 	}
 	return c
+}
+
+// onset returns when n's trouble began: its first failure when it had none
+// before, its first wait of more than three times the longest before; 0 when
+// that cannot be told.
+func (n *node) onset(slow bool) int64 {
+	switch {
+	case n == nil:
+	case slow && len(n.waits[past]) >= 20:
+		longest := 0.0
+		for _, w := range n.waits[past] {
+			longest = max(longest, w.ms)
+		}
+		first := int64(0)
+		for _, w := range n.waits[present] {
+			if w.ms > 3*longest && (first == 0 || w.at < first) {
+				first = w.at
+			}
+		}
+		return first
+	case !slow && n.blamed[past] == 0:
+		return n.first
+	}
+	return 0
 }
 
 // learn notes which services answer to which names.
@@ -185,6 +235,7 @@ func (c *caseFile) trace(p period, id store.TraceID, t *tree) {
 			o := c.node(name, topology.External)
 			ms := float64(ns) / 1e6
 			o.own[p] += ms
+			o.waits[p] = append(o.waits[p], wait{s.start, ms})
 			if p == present && ms > o.slowest.ns {
 				o.slowest = example{trace: id, at: s.start, ns: ms, text: s.name, caller: s.service}
 			}
@@ -261,14 +312,10 @@ func (c *caseFile) judge(p period, id store.TraceID, t *tree) {
 	}
 }
 
-// began returns when the best candidate's first failure began, or else when
-// the first symptom was seen to.
+// began returns the onset, or else when the first symptom was seen to begin.
 func (c *caseFile) began(seen time.Time) time.Time {
-	best := c.candidates()
-	if len(best) > 0 && !best[0].Slow {
-		if n := c.nodes[best[0].Name]; n != nil && n.first != 0 && n.blamed[past] == 0 {
-			seen = time.Unix(0, n.first)
-		}
+	if c.onset != 0 {
+		seen = time.Unix(0, c.onset)
 	}
 	return seen.UTC().Truncate(time.Millisecond)
 }
@@ -309,9 +356,18 @@ func (c *caseFile) impact() []Impact {
 		})
 	}
 	slices.SortStableFunc(out, func(a, b Impact) int {
-		return cmp.Or(cmp.Compare(b.ErrorShare-b.ErrorShareBefore, a.ErrorShare-a.ErrorShareBefore), cmp.Compare(b.P99-b.P99Before, a.P99-a.P99Before))
+		return cmp.Or(cmp.Compare(b.harm(), a.harm()), cmp.Compare(btoi(b.Entry), btoi(a.Entry)), cmp.Compare(b.Requests, a.Requests))
 	})
 	return out
+}
+
+// harm orders impacts: failures, then slowness beyond noise.
+func (i Impact) harm() float64 {
+	h := 1e9 * math.Floor(100*max(i.ErrorShare-i.ErrorShareBefore, 0))
+	if g := i.P99 - i.P99Before; g > 20 && g > i.P99Before/2 {
+		h += g
+	}
+	return h
 }
 
 // symptomatic returns the incident's symptoms of a node.

@@ -19,7 +19,8 @@ const (
 
 // candidates ranks the nodes. A node's score is the share of the additional
 // failures, or else of the additional time, that leads to it: where both grew,
-// failures count four fifths. A breaker that refuses calls to it adds a tenth
+// failures count four fifths. One failure is always taken to have another cause,
+// so that few failures make nobody certain. A breaker that refuses calls to it adds a tenth
 // of the doubt. Without spans that show anything the deepest symptom is all
 // there is, and scores 0.2.
 func (c *caseFile) candidates() []Candidate {
@@ -47,7 +48,7 @@ func (c *caseFile) candidates() []Candidate {
 		n := c.nodes[name]
 		byError, byTime := 0.0, 0.0
 		if failed {
-			byError = max(n.blamed[present]-ratio*n.blamed[past], 0) / failures
+			byError = max(n.blamed[present]-ratio*n.blamed[past], 0) / (failures + 1)
 		}
 		if slow {
 			byTime = grew[name] / time
@@ -138,7 +139,7 @@ func (c *caseFile) why(n *node, k Candidate) (en, zh string) {
 	}
 	if k.Slow {
 		now, then := n.own[present]/float64(max(n.n[present], 1)), n.own[past]/float64(max(n.n[past], 1))
-		en = fmt.Sprintf("it takes %s of a request itself, %s the minute before", millis(now), millis(then))
+		en = fmt.Sprintf("it takes %s itself for each request, %s the minute before", millis(now), millis(then))
 		zh = fmt.Sprintf("它自身每次请求耗时 %s，前一分钟为 %s", millis(now), millis(then))
 		if n.failed[present] > 0 && n.lostTime > 0 {
 			en += fmt.Sprintf("; %d of %d calls ran out of time or failed", n.failed[present], n.n[present])

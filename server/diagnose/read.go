@@ -67,7 +67,7 @@ func (r *reader) add(s store.Span) bool {
 		name, kind := topology.Callee(&s)
 		c.callee, c.calleeKind = r.word(name), kind
 	}
-	if s.Error {
+	if s.Error || s.Attrs["error.type"] != "" { // a cancel may be told without status ERROR
 		r.fault(&c, &s)
 	}
 	for i := range s.Events {

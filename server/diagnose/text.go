@@ -156,7 +156,14 @@ func felt(impact []Impact, l lang) string {
 
 func ago(d time.Duration, l lang) string {
 	d = max(d, 0).Round(time.Second)
-	return l.pick(d.String()+" before this report", fmt.Sprintf("报告生成前 %s", d))
+	if !l.zh {
+		return d.String() + " before this report"
+	}
+	s := int(d / time.Second)
+	if s >= 60 {
+		return fmt.Sprintf("报告生成前 %d 分 %d 秒", s/60, s%60)
+	}
+	return fmt.Sprintf("报告生成前 %d 秒", s)
 }
 
 func or(a, b string) string {
