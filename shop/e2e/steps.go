@@ -46,6 +46,18 @@ func (s *system) must(ctx context.Context, within time.Duration, what say, seen 
 	return err
 }
 
+// until waits for a time after the fault.
+func (s *system) until(ctx context.Context, after time.Duration) error {
+	t := time.NewTimer(time.Until(s.v.fault.Add(after)))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
 // failed tells a step that went wrong in a way waiting cannot mend.
 func (s *system) failed(what say, args ...any) error {
 	text := s.v.text(what, args...)

@@ -31,6 +31,10 @@ type outage struct {
 	break_ func() error
 }
 
+// atLeast is how long the bank stays away, however soon the diagnosis is: long
+// enough for a person to look at the console, and for many orders to be held.
+const atLeast = 12 * time.Second
+
 func (s *system) outage(ctx context.Context, o outage) error {
 	if err := s.healthy(ctx); err != nil {
 		return err
@@ -47,6 +51,9 @@ func (s *system) outage(ctx context.Context, o outage) error {
 	}
 	inc, err := s.noticed(ctx, "bank")
 	if err != nil {
+		return err
+	}
+	if err := s.until(ctx, atLeast); err != nil {
 		return err
 	}
 	s.v.title(say{"3. The way back", "三、恢复"})
