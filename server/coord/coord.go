@@ -52,6 +52,7 @@ const (
 	defaultQuota  = 256 << 20
 	defaultReady  = 10 * time.Second
 	closeLimit    = 10 * time.Second
+	failedLimit   = time.Second
 	lockFile      = "surefoot.lock"
 )
 
@@ -123,8 +124,8 @@ func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 	}
 	result := make(chan started, 1)
 	// In a goroutine of its own: where etcd would end the process, fatal ends
-	// the goroutine instead.
-	err := safe.Go(ctx, op, func(context.Context) error {
+	// the goroutine instead; and where it would wait for ever, ctx ends our wait.
+	task := safe.Go(ctx, op, func(context.Context) error {
 		var panicked *safe.Panic // on damaged data; explained below, not logged with a stack
 		err := safe.Call(func() error {
 			e, err := embed.StartEtcd(cfg)
@@ -135,7 +136,12 @@ func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 			return errors.New(panicked.Error())
 		}
 		return err
-	}).Wait()
+	})
+	select {
+	case <-task.Done():
+	case <-ctx.Done():
+		return errs.New(errs.Timeout, op, "the coordination store was not ready in time; is the disk very slow, or its data in use?").Because(ctx.Err())
+	}
 	select {
 	case r := <-result:
 		s.etcd = r.e
@@ -145,7 +151,7 @@ func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 	default: // fatal, or a panic on what it read; its listeners stay open until the process ends
 		return errs.New(errs.FailedPrecondition, op, fmt.Sprintf(
 			"the coordination data in %s can not be used: move the folder away to start empty, or restore a copy", cfg.Dir)).
-			ID(DataDamaged).Because(errors.Join(s.fatal.err(), err))
+			ID(DataDamaged).Because(errors.Join(s.fatal.err(), task.Wait()))
 	}
 	s.addr = s.etcd.Clients[0].Addr().String()
 	s.client = &etcd.KV{Endpoints: []string{s.addr}, Log: s.log}
@@ -158,7 +164,7 @@ func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 	case <-ctx.Done():
 		return errs.New(errs.Timeout, op, "the coordination store was not ready in time; is the disk very slow?").Because(ctx.Err())
 	}
-	_, _, err = s.client.List(ctx, "surefoot/ready") // answered by the leader, over the wire
+	_, _, err := s.client.List(ctx, "surefoot/ready") // answered by the leader, over the wire
 	return err
 }
 
@@ -182,8 +188,10 @@ func (s *Server) Err() error {
 }
 
 // Close ends the client, then etcd, then gives the folder free. It waits for
-// at most 10 s, and says so when that was not enough. Further calls return the
-// same.
+// at most 10 s, and 1 s when the server has failed: etcd is made to end with its
+// process then, and seldom stops otherwise. When that was not enough the error
+// says so and the folder stays locked until the process ends. Further calls
+// return the same.
 func (s *Server) Close() error {
 	s.once.Do(func() {
 		s.fatal.closing.Store(true)
@@ -191,7 +199,8 @@ func (s *Server) Close() error {
 			s.err = s.client.Close()
 		}
 		if s.etcd != nil && !s.stop() {
-			s.err = errs.New(errs.Timeout, "coord.Close", "the coordination store did not stop in time")
+			s.err = errs.New(errs.Timeout, "coord.Close", "the coordination store did not stop in time; end the process").Because(s.fatal.err())
+			return
 		}
 		if s.lock != nil {
 			s.err = errors.Join(s.err, s.lock.Close())
@@ -208,7 +217,11 @@ func (s *Server) stop() bool {
 		s.etcd.Close()
 		return nil
 	})
-	limit := time.NewTimer(closeLimit)
+	wait := closeLimit
+	if s.fatal.err() != nil {
+		wait = failedLimit
+	}
+	limit := time.NewTimer(wait)
 	defer limit.Stop()
 	select {
 	case <-task.Done():
@@ -243,7 +256,7 @@ func config(s Settings, srv *Server) (*embed.Config, error) {
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(srv.fatal.logger(srv.log))
 
 	// One member elects itself; the times only say how soon.
-	cfg.TickMs, cfg.ElectionMs = 20, 200
+	cfg.TickMs, cfg.ElectionMs = 50, 250
 	// Our store is some thousand small values; etcd's numbers are for a cluster
 	// that serves others.
 	cfg.QuotaBackendBytes = s.Quota

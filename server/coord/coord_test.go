@@ -34,10 +34,21 @@ func hold(dir string) {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
+	key, size := func(int) string { return "k" }, 0
+	if ballast := os.Getenv("COORD_TEST_FILL"); ballast != "" { // until the disk is full
+		err := os.WriteFile(ballast, make([]byte, 64<<20), 0o600)
+		fmt.Fprintln(os.Stderr, "the disk:", err)
+		key, size = func(i int) string { return fmt.Sprintf("k/%04d", i) }, 64<<10
+	}
 	for i := 0; ; i++ {
-		if _, err := s.Client().PutIf(context.Background(), "k", fmt.Append(nil, i), etcd.Any); err != nil {
+		value := fmt.Appendf(nil, "%-*d", size, i)
+		if _, err := s.Client().PutIf(context.Background(), key(i), value, etcd.Any); err != nil {
 			fmt.Println("error", err)
-			os.Exit(1)
+			<-s.Failed()
+			fmt.Fprintln(os.Stderr, "the server:", s.Err())
+			begin := time.Now()
+			fmt.Fprintln(os.Stderr, "close:", s.Close(), "in time:", time.Since(begin) < 5*time.Second)
+			os.Exit(3)
 		}
 		fmt.Println(i) // acknowledged
 	}
