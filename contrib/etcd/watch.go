@@ -3,7 +3,9 @@ package etcd
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -181,7 +183,7 @@ func (w *watcher) reconcile(now listing) {
 			w.fn(Event{Kind: Put, Key: it.Key, Value: it.Value, Revision: it.Revision})
 		}
 	}
-	for key := range w.known {
+	for _, key := range slices.Sorted(maps.Keys(w.known)) {
 		if !here[key] {
 			delete(w.known, key)
 			w.fn(Event{Kind: Delete, Key: key, Revision: now.revision})

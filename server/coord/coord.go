@@ -75,6 +75,14 @@ type Server struct {
 	client *etcd.KV
 	once   sync.Once
 	err    error
+
+	task   *safe.Task // of StartEtcd
+	result chan started
+}
+
+type started struct {
+	e   *embed.Etcd
+	err error
 }
 
 // walSegment replaces etcd's 64 MB, of which it keeps two reserved on disk:
@@ -93,7 +101,7 @@ func Start(ctx context.Context, s Settings) (*Server, error) {
 		return nil, errs.New(errs.Invalid, op, "the coordination store needs a folder")
 	}
 	walSegment()
-	srv := &Server{log: s.Log, fatal: newFatal()}
+	srv := &Server{log: s.Log, fatal: newFatal(), result: make(chan started, 1)}
 	if srv.log == nil {
 		srv.log = slog.Default()
 	}
@@ -118,18 +126,16 @@ func Start(ctx context.Context, s Settings) (*Server, error) {
 
 func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 	const op = "coord.Start"
-	type started struct {
-		e   *embed.Etcd
-		err error
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	result := make(chan started, 1)
 	// In a goroutine of its own: where etcd would end the process, fatal ends
 	// the goroutine instead; and where it would wait for ever, ctx ends our wait.
-	task := safe.Go(ctx, op, func(context.Context) error {
+	s.task = safe.Go(ctx, op, func(context.Context) error {
 		var panicked *safe.Panic // on damaged data; explained below, not logged with a stack
 		err := safe.Call(func() error {
 			e, err := embed.StartEtcd(cfg)
-			result <- started{e, err}
+			s.result <- started{e, err}
 			return nil
 		})
 		if errors.As(err, &panicked) {
@@ -138,12 +144,12 @@ func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 		return err
 	})
 	select {
-	case <-task.Done():
+	case <-s.task.Done():
 	case <-ctx.Done():
 		return errs.New(errs.Timeout, op, "the coordination store was not ready in time; is the disk very slow, or its data in use?").Because(ctx.Err())
 	}
 	select {
-	case r := <-result:
+	case r := <-s.result:
 		s.etcd = r.e
 		if r.err != nil {
 			return explain(r.err)
@@ -151,7 +157,7 @@ func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 	default: // fatal, or a panic on what it read; its listeners stay open until the process ends
 		return errs.New(errs.FailedPrecondition, op, fmt.Sprintf(
 			"the coordination data in %s can not be used: move the folder away to start empty, or restore a copy", cfg.Dir)).
-			ID(DataDamaged).Because(errors.Join(s.fatal.err(), task.Wait()))
+			ID(DataDamaged).Because(errors.Join(s.fatal.err(), s.task.Wait()))
 	}
 	s.addr = s.etcd.Clients[0].Addr().String()
 	s.client = &etcd.KV{Endpoints: []string{s.addr}, Log: s.log}
@@ -198,7 +204,7 @@ func (s *Server) Close() error {
 		if s.client != nil {
 			s.err = s.client.Close()
 		}
-		if s.etcd != nil && !s.stop() {
+		if s.task != nil && !s.stop() {
 			s.err = errs.New(errs.Timeout, "coord.Close", "the coordination store did not stop in time; end the process").Because(s.fatal.err())
 			return
 		}
@@ -213,8 +219,16 @@ func (s *Server) Close() error {
 // listeners: open watches end with it, which closing listeners would wait for.
 func (s *Server) stop() bool {
 	task := safe.Go(context.Background(), "coord.Close", func(context.Context) error {
-		s.etcd.Server.HardStop()
-		s.etcd.Close()
+		_ = s.task.Wait() // a start that was given up
+		select {
+		case r := <-s.result:
+			s.etcd = r.e
+		default:
+		}
+		if s.etcd != nil {
+			s.etcd.Server.HardStop()
+			s.etcd.Close()
+		}
 		return nil
 	})
 	wait := closeLimit

@@ -55,7 +55,7 @@ func TestRule(t *testing.T) {
 		{"one failed call of one, then good ones", rollout.Rule{}, join(steady(1, 0, 1), steady(600, 1, 0)), -1},
 		{"29 s of trouble, then good", rollout.Rule{}, join(steady(30, 5, 5), steady(600, 10, 0)), -1},
 		{"trouble in bursts of 10 s", rollout.Rule{}, join(steady(10, 0, 9), steady(20, 9, 0), steady(10, 0, 9), steady(60, 9, 0)), -1},
-		{"everything fails at one call a second", rollout.Rule{}, steady(600, 0, 1), 33}, // the 34th call
+		{"everything fails at one call a second", rollout.Rule{}, steady(600, 0, 1), 33},  // the 34th call
 		{"one call in half a minute, all failing", rollout.Rule{}, sparse(1200, 30), 990}, // the 34th call
 		{"failures with silence between", rollout.Rule{}, sparse(600, 10), 330},
 		{"one call in eleven minutes", rollout.Rule{}, sparse(100000, 660), -1}, // too rare to judge
@@ -152,7 +152,7 @@ func TestReasonSaysWhatAndWhy(t *testing.T) {
 // rollback later.
 func TestProperties(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 3000 {
+	for range 1000 {
 		n := 40 + rng.IntN(200)
 		rate, p := 1+rng.IntN(30), rng.Float64()*rng.Float64()*0.4
 		samples, worse := make([]rollout.Sample, n), make([]rollout.Sample, n)
@@ -196,18 +196,19 @@ func TestProperties(t *testing.T) {
 // the seconds it takes at several error rates, and how often a version under
 // the limit is taken off within an hour.
 func TestHowSoonAndHowOften(t *testing.T) {
+	const runs = 20
 	for _, c := range []struct {
 		rate         float64 // calls a second
 		share        float64
-		within, upTo int // at least upTo of 100 runs roll back within so many seconds
-		atMost       int // or: at most so many of 100 runs roll back in 3600 s
+		within, upTo int // at least upTo of the runs roll back within so many seconds
+		atMost       int // or: at most so many of them roll back in 3600 s
 	}{
-		{rate: 4, share: 1, within: 31, upTo: 100},
-		{rate: 4, share: 0.3, within: 60, upTo: 95},
-		{rate: 20, share: 0.1, within: 60, upTo: 95},
-		{rate: 20, share: 0.05, within: 600, upTo: 95},
+		{rate: 4, share: 1, within: 31, upTo: 20},
+		{rate: 4, share: 0.3, within: 60, upTo: 19},
+		{rate: 20, share: 0.1, within: 60, upTo: 19},
+		{rate: 20, share: 0.05, within: 600, upTo: 19},
 		{rate: 20, share: 0.01, atMost: 0},
-		{rate: 4, share: 0.005, atMost: 2},
+		{rate: 4, share: 0.005, atMost: 1},
 	} {
 		rng := rand.New(rand.NewPCG(7, 7))
 		seconds := 3600
@@ -215,7 +216,7 @@ func TestHowSoonAndHowOften(t *testing.T) {
 			seconds = 1200
 		}
 		hits, inTime, sum := 0, 0, 0
-		for range 100 {
+		for range runs {
 			var m rollout.Machine
 			for i := range seconds {
 				s := rollout.Sample{Version: "v2"}
@@ -235,13 +236,13 @@ func TestHowSoonAndHowOften(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("%2.0f calls/s, %5.1f %% failing: %3d of 100 rolled back in %d s, mean after %d s, %d within %d s",
-			c.rate, 100*c.share, hits, seconds, sum/max(hits, 1), inTime, c.within)
+		t.Logf("%2.0f calls/s, %5.1f %% failing: %2d of %d rolled back in %d s, mean after %d s, %d within %d s",
+			c.rate, 100*c.share, hits, runs, seconds, sum/max(hits, 1), inTime, c.within)
 		if c.upTo > 0 && inTime < c.upTo {
-			t.Errorf("%v calls/s, %v failing: %d of 100 within %d s, want %d", c.rate, c.share, inTime, c.within, c.upTo)
+			t.Errorf("%v calls/s, %v failing: %d of %d within %d s, want %d", c.rate, c.share, inTime, runs, c.within, c.upTo)
 		}
 		if c.upTo == 0 && hits > c.atMost {
-			t.Errorf("%v calls/s, %v failing: %d of 100 taken off, want at most %d", c.rate, c.share, hits, c.atMost)
+			t.Errorf("%v calls/s, %v failing: %d of %d taken off, want at most %d", c.rate, c.share, hits, runs, c.atMost)
 		}
 	}
 }
