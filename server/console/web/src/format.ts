@@ -18,7 +18,7 @@ export function short(n: number): string {
   if (a < 999.5) return String(Math.round(n))
   if (a < 999_500) return trim((n / 1e3).toFixed(a < 9_950 ? 1 : 0)) + 'k'
   if (a < 999_500_000) return trim((n / 1e6).toFixed(a < 9_950_000 ? 1 : 0)) + 'M'
-  return trim((n / 1e9).toFixed(1)) + 'G'
+  return trim((n / 1e9).toFixed(a < 9_950_000_000 ? 1 : 0)) + 'G'
 }
 
 // share formats a part of one as a percentage. A small but real share never

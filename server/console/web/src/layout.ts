@@ -4,7 +4,7 @@
 import { Graph, layout as dagre } from '@dagrejs/dagre'
 import type { Edge, Node, Topology } from './types'
 
-export const nodeWidth = 172
+export const nodeWidth = 184
 export const nodeHeight = 64
 const labelWidth = 96
 const labelHeight = 18
@@ -33,28 +33,56 @@ export function place(names: readonly string[], edges: readonly { from: string; 
   const g = new Graph({ directed: true, multigraph: false, compound: false })
   g.setGraph({ rankdir: 'LR', ranksep: 74, nodesep: 26, edgesep: 18, marginx: 20, marginy: 20 })
   g.setDefaultEdgeLabel(() => ({}))
-  const sorted = [...names].sort()
-  for (const name of sorted) g.setNode(name, { width: nodeWidth, height: nodeHeight })
-  const known = new Set(sorted)
+  const sorted = [...new Set(names)].sort()
+  // dagre keeps nodes as keys of plain objects, where a service called
+  // "__proto__" breaks everybody's picture: it gets numbers instead.
+  const id = new Map(sorted.map((name, i) => [name, 'n' + i]))
+  const of = (name: string): string => id.get(name) as string
+  for (const name of id.values()) g.setNode(name, { width: nodeWidth, height: nodeHeight })
   const ties = edges
-    .filter((e) => known.has(e.from) && known.has(e.to) && e.from !== e.to)
+    .filter((e) => id.has(e.from) && id.has(e.to) && e.from !== e.to)
     .sort((a, b) => (edgeKey(a.from, a.to) < edgeKey(b.from, b.to) ? -1 : 1))
-  for (const e of ties) g.setEdge(e.from, e.to, { width: labelWidth, height: labelHeight, labelpos: 'c', weight: 1, minlen: 1 })
+  for (const e of ties) g.setEdge(of(e.from), of(e.to), { width: labelWidth, height: labelHeight, labelpos: 'c', weight: 1, minlen: 1 })
   dagre(g)
   const nodes = new Map<string, Placed>()
   for (const name of sorted) {
-    const n = g.node(name) as unknown as Placed
+    const n = g.node(of(name)) as unknown as Placed
     nodes.set(name, { x: round(n.x), y: round(n.y) })
   }
   const drawn: Picture['edges'] = new Map()
   for (const e of ties) {
-    const d = g.edge(e.from, e.to) as unknown as { points: Placed[]; x?: number; y?: number }
+    const d = g.edge(of(e.from), of(e.to)) as unknown as { points: Placed[]; x?: number; y?: number }
     const points = d.points.map((p) => ({ x: round(p.x), y: round(p.y) }))
     const middle = points[Math.floor(points.length / 2)] ?? { x: 0, y: 0 }
     drawn.set(edgeKey(e.from, e.to), { points, label: { x: round(d.x ?? middle.x), y: round(d.y ?? middle.y) } })
   }
+  dock(nodes, ties, drawn)
   const size = g.graph() as { width?: number; height?: number }
   return { key: structure(names, edges), width: Math.max(1, round(size.width ?? 1)), height: Math.max(1, round(size.height ?? 1)), nodes, edges: drawn }
+}
+
+// dock lets an edge leave its caller on the right and arrive on the left, each
+// at a place of its own, in the order of the other ends: lines do not cross a
+// box. An edge that runs backwards (a ring of calls) keeps dagre's way.
+function dock(nodes: Picture['nodes'], ties: readonly { from: string; to: string }[], drawn: Picture['edges']): void {
+  const at = (name: string): Placed => nodes.get(name) as Placed
+  const forward = ties.filter((e) => at(e.from).x + nodeWidth < at(e.to).x)
+  for (const [end, other, side] of [['from', 'to', 1], ['to', 'from', -1]] as const) {
+    for (const name of new Set(forward.map((e) => e[end]))) {
+      const here = forward.filter((e) => e[end] === name)
+      const next = (e: { from: string; to: string }): Placed => {
+        const points = drawn.get(edgeKey(e.from, e.to))?.points ?? []
+        return points[side === 1 ? 1 : points.length - 2] ?? at(e[other])
+      }
+      here.sort((a, b) => next(a).y - next(b).y || (a[other] < b[other] ? -1 : 1))
+      const gap = Math.min(14, (nodeHeight - 24) / here.length)
+      here.forEach((e, i) => {
+        const points = drawn.get(edgeKey(e.from, e.to))?.points
+        if (!points) return
+        points[side === 1 ? 0 : points.length - 1] = { x: round(at(name).x + (side * nodeWidth) / 2), y: round(at(name).y + (i - (here.length - 1) / 2) * gap) }
+      })
+    }
+  }
 }
 
 const round = (n: number): number => Math.round(n * 10) / 10
@@ -64,16 +92,16 @@ export function stay(old: Picture | null, names: readonly string[], edges: reado
   return old !== null && old.key === structure(names, edges) ? old : place(names, edges)
 }
 
-// curve draws a soft line through points.
+// curve draws a line through points that runs level at each of them.
 export function curve(points: readonly Placed[]): string {
   const [first, ...rest] = points
   if (!first) return ''
   let d = `M${first.x},${first.y}`
-  for (let i = 0; i < rest.length; i++) {
-    const p = rest[i] as Placed
-    const next = rest[i + 1]
-    if (!next) d += ` L${p.x},${p.y}`
-    else d += ` Q${p.x},${p.y} ${round((p.x + next.x) / 2)},${round((p.y + next.y) / 2)}`
+  let last = first
+  for (const p of rest) {
+    const mid = round((last.x + p.x) / 2)
+    d += p.x > last.x ? `C${mid},${last.y} ${mid},${p.y} ${p.x},${p.y}` : `L${p.x},${p.y}`
+    last = p
   }
   return d
 }

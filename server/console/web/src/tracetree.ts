@@ -135,9 +135,10 @@ export function chain(spans: Span[]): Hop[] {
   return hops
 }
 
-// hue gives a service one of n colours, the same one on every page.
-export function hue(service: string, n: number): number {
-  let h = 2166136261
-  for (let i = 0; i < service.length; i++) h = Math.imul(h ^ service.charCodeAt(i), 16777619)
-  return (h >>> 0) % n
+export const hues = 10
+
+// palette gives each service a colour. All known services go in, so that one
+// keeps its colour from page to page; two share one only beyond ten services.
+export function palette(known: Iterable<string>): Map<string, number> {
+  return new Map([...new Set(known)].sort().map((name, i) => [name, i % hues]))
 }

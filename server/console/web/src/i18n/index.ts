@@ -34,3 +34,6 @@ export function chooseLang(next: Lang): void {
 
 export const useT = (): Dict => dicts[useStore(lang)]
 export const useLang = (): Lang => useStore(lang)
+
+// word looks a word of the wire up; one that is not known is shown as it came.
+export const word = (words: Record<string, string>, key: string): string => (Object.hasOwn(words, key) ? (words[key] as string) : key)

@@ -87,6 +87,7 @@ export const zh: Dict = {
     totalRateHint: '全部服务最近 60 秒处理的请求',
     openIncidents: '进行中的故障',
     failing: (n) => `${n} 个异常`,
+    noneFailing: '均无异常',
     spansPerSecond: '接收 span',
     refused: '已拒收',
     refusedHint: '因队列已满而拒收的 span、日志和数据点；发送方已被告知并会重试',

@@ -1,7 +1,7 @@
 // One incident: the verdict first, then what it rests on.
 import { api } from '../api'
 import { metricValue, share, short } from '../format'
-import { useLang, useT } from '../i18n'
+import { useLang, useT, word } from '../i18n'
 import { live } from '../live'
 import { Card, Empty, Fence, Lasting, Loading, ServiceLink, StateIcon, Tag, Time, TroubleBox } from '../parts/basic'
 import { titleOf } from '../parts/incident'
@@ -67,7 +67,7 @@ function Head({ data }: { data: Data }) {
         </span>
       </div>
       <dl class="tiles">
-        <div class="tile"><dt>{t.incidents.origin}</dt><dd><span class="big">{data.origin !== '' ? <ServiceLink name={data.origin} /> : '–'}</span><small>{data.origin === '' ? t.incidents.originUnknown : ((t.kind as Record<string, string>)[data.originKind] ?? data.originKind)}</small></dd></div>
+        <div class="tile"><dt>{t.incidents.origin}</dt><dd><span class="big">{data.origin !== '' ? <ServiceLink name={data.origin} /> : '–'}</span><small>{data.origin === '' ? t.incidents.originUnknown : word(t.kind, data.originKind)}</small></dd></div>
         <div class="tile"><dt>{t.incidents.owner}</dt><dd><span class="big">{data.owner || '–'}</span>{data.owner === '' && <small>{t.common.noOwner}</small>}</dd></div>
         <div class="tile"><dt>{t.col.opened}</dt><dd><span class="big"><Time at={data.openedAt} /></span><small><Lasting from={data.openedAt} to={data.resolvedAt} /></small></dd></div>
         <div class="tile"><dt>{t.incidents.affected}</dt><dd class="wrap">{data.services.length === 0 ? '–' : data.services.map((s) => <a key={s} class="chip" href={href.service(s)}>{s}</a>)}</dd></div>
@@ -146,7 +146,7 @@ function Symptoms({ data }: { data: Data }) {
               {data.symptoms.map((s, i) => (
                 <tr key={i}>
                   <th scope="row"><ServiceLink name={s.target} /></th>
-                  <td>{t.metric[s.metric] ?? s.metric}</td>
+                  <td>{word(t.metric, s.metric)}</td>
                   <td class="num hot">{metricValue(s.metric, s.value)}</td>
                   <td class="num">{metricValue(s.metric, s.baseline)}</td>
                   <td class="tight"><Time at={s.since} /></td>

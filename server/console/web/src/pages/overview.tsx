@@ -66,7 +66,7 @@ function Tiles({ data }: { data: Data }) {
   const lossy = i.refused > 0 || i.droppedBatches > 0
   return (
     <dl class="tiles">
-      <Tile name={t.overview.services} value={String(data.services.length)} note={failing > 0 ? t.overview.failing(failing) : t.state.ok} tone={failing > 0 ? 'bad' : ''} />
+      <Tile name={t.overview.services} value={String(data.services.length)} note={failing > 0 ? t.overview.failing(failing) : data.services.length > 0 ? t.overview.noneFailing : ''} tone={failing > 0 ? 'bad' : ''} />
       <Tile name={t.overview.totalRate} value={rate(total)} note={t.common.lastMinute} hint={t.overview.totalRateHint} />
       <Tile name={t.col.errors} value={share(wrong)} note={t.common.lastMinute} tone={wrong >= 0.03 ? 'bad' : ''} />
       <Tile name={t.overview.spansPerSecond} value={rate(i.spansPerSecond)} note={lossy ? t.overview.ingestBad : t.overview.ingestOk} tone={lossy ? 'warn' : ''} />

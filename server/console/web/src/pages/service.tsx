@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import { api } from '../api'
 import { ms, rate, share } from '../format'
-import { useLang, useT } from '../i18n'
+import { useLang, useT, word } from '../i18n'
 import { live } from '../live'
 import { safeHref } from '../markdown'
 import { Card, Empty, Fence, KindTag, Loading, Mark, ServiceLink, StateIcon, Tag, TroubleBox } from '../parts/basic'
@@ -153,7 +153,7 @@ function Operations({ service, operations }: { service: string; operations: Oper
               {operations.map((o) => (
                 <tr key={o.name + '\n' + o.kind}>
                   <th scope="row"><a class="name" href={href.traces({ service, operation: o.name })}>{o.name}</a></th>
-                  <td class="muted">{t.spanKind[o.kind] ?? o.kind}</td>
+                  <td class="muted">{word(t.spanKind, o.kind)}</td>
                   <td class="num">{rate(o.rate)}</td>
                   <td class={'num' + (o.errorShare > 0 ? ' hot' : '')}>{share(o.errorShare)}</td>
                   <td class="num">{ms(o.p50Ms)}</td>

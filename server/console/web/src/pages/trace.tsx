@@ -2,11 +2,13 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { api } from '../api'
 import { ms } from '../format'
-import { useT } from '../i18n'
+import { useT, word } from '../i18n'
+import { live } from '../live'
 import { Card, Copy, Empty, Fence, Loading, ServiceLink, StateIcon, Tag, Time, TroubleBox } from '../parts/basic'
 import { Logs } from '../parts/logs'
 import { go, href } from '../router'
-import { chain, extent, hue, tree, visible, type Row } from '../tracetree'
+import { useStore } from '../store'
+import { chain, extent, palette, tree, visible, type Row } from '../tracetree'
 import type { Hop, Span, Trace as Data } from '../types'
 import { useLoad, useTitle } from '../use'
 
@@ -72,6 +74,8 @@ function Waterfall({ data, rows, from, to, chosen, orphans }: { data: Data; rows
   const [at, move] = useState(Math.max(0, rows.findIndex((r) => r.span.spanId === chosen)))
   const box = useRef<HTMLDivElement>(null)
   const total = to - from
+  const { topology } = useStore(live)
+  const hue = palette([...(topology?.nodes ?? []).map((n) => n.name), ...data.spans.map((s) => s.service)])
 
   const toggle = (row: Row): void => {
     const next = new Set(folded)
@@ -117,6 +121,7 @@ function Waterfall({ data, rows, from, to, chosen, orphans }: { data: Data; rows
         <div class="wf-scale" aria-hidden="true">
           <span />
           <span class="wf-ticks">{ticks.map((f) => <span key={f} class={`wf-tick at-${f * 100}`}>{ms(from + total * f)}</span>)}</span>
+          <span />
         </div>
         <div ref={box} class="wf" role="tree" aria-label={t.trace.waterfall} onKeyDown={keys}>
           {shown.slice(0, limit).map((row, i) => {
@@ -128,7 +133,7 @@ function Waterfall({ data, rows, from, to, chosen, orphans }: { data: Data; rows
               <div
                 key={s.spanId}
                 role="treeitem"
-                class={`wf-row hue-${hue(s.service, 8)}${s.error ? ' failed' : ''}${s.spanId === chosen ? ' chosen' : ''}`}
+                class={`wf-row hue-${hue.get(s.service) ?? 0}${s.error ? ' failed' : ''}${s.spanId === chosen ? ' chosen' : ''}`}
                 aria-level={row.depth + 1}
                 aria-expanded={row.kids > 0 ? !isFolded : undefined}
                 aria-selected={s.spanId === chosen}
@@ -154,8 +159,8 @@ function Waterfall({ data, rows, from, to, chosen, orphans }: { data: Data; rows
                 </span>
                 <span class="wf-track">
                   <span class="wf-bar" style={{ left: `${left}%`, width: `${width}%` }} />
-                  <span class={left + width > 82 ? 'wf-time before' : 'wf-time'} style={left + width > 82 ? { right: `${100 - left}%` } : { left: `${left + width}%` }}>{ms(s.durationMs)}</span>
                 </span>
+                <span class="wf-time">{ms(s.durationMs)}</span>
               </div>
             )
           })}
@@ -177,7 +182,7 @@ function Detail({ span: s, row }: { span: Span | null; row: Row | null }) {
       {s.error && <p class="failure"><StateIcon state="bad" /> {s.message || t.trace.failed}</p>}
       <dl class="facts">
         <dt>{t.col.service}</dt><dd><ServiceLink name={s.service} /> {s.version !== '' && <Tag>{s.version}</Tag>}</dd>
-        <dt>{t.col.kind}</dt><dd>{t.spanKind[s.kind] ?? s.kind}</dd>
+        <dt>{t.col.kind}</dt><dd>{word(t.spanKind, s.kind)}</dd>
         <dt>{t.col.duration}</dt><dd>{ms(s.durationMs)} {row && row.kids > 0 && <span class="muted">({t.trace.self} {ms(row.selfMs)})</span>}</dd>
         <dt>{t.trace.offset}</dt><dd>{ms(s.offsetMs)} <span class="muted"><Time at={s.start} millis /></span></dd>
         {s.instance !== '' && <><dt>{t.trace.instance}</dt><dd class="break">{s.instance}</dd></>}

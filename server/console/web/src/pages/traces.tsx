@@ -5,9 +5,10 @@ import { clock, ms } from '../format'
 import { useT } from '../i18n'
 import { live } from '../live'
 import { Card, Empty, Loading, StateIcon, Time, TroubleBox } from '../parts/basic'
+import { NoTelemetry } from '../parts/notelemetry'
 import { go, href } from '../router'
 import { useStore } from '../store'
-import { hue } from '../tracetree'
+import { palette } from '../tracetree'
 import { useLoad, useTitle } from '../use'
 
 const spans = ['15', '60', '360', '1440', '0'] as const
@@ -50,15 +51,17 @@ export function Traces({ query }: { query: URLSearchParams }) {
   const { data, trouble, loading, reload } = useLoad('traces?' + query.toString(), (s) => api.traces(conditions(f, Date.now()), s))
   useTitle(t.nav.traces)
   const names = [...new Set([...(topology?.nodes ?? []).filter((n) => n.kind === 'service').map((n) => n.name), f.service])].filter((n) => n !== '').sort()
+  const hue = palette([...(topology?.nodes ?? []).map((n) => n.name), ...(data ?? []).flatMap((x) => x.services)])
   const longest = Math.max(1, ...(data ?? []).map((x) => x.durationMs))
-  const narrow = f.service !== '' || f.operation !== '' || f.minMs !== '' || f.error !== '' || f.range !== '0'
+  const narrow = f.service !== '' || f.operation !== '' || f.minMs !== '' || f.error !== '' || f.from !== '' || f.to !== ''
+  const silent = topology !== null && topology.nodes.length === 0 && !narrow // nobody has reported anything
   return (
     <>
       <div class="bar"><h1>{t.traces.title}</h1><ById /></div>
       <Form key={query.toString()} start={f} names={names} again={reload} />
       {trouble && <TroubleBox trouble={trouble} retry={reload} />}
       {!data && loading && <Loading />}
-      {data && data.length === 0 && <Card><Empty>{narrow ? t.empty.traces : t.empty.tracesNone}</Empty></Card>}
+      {data && data.length === 0 && (silent ? <NoTelemetry /> : <Card><Empty>{narrow || f.range !== '0' ? t.empty.traces : t.empty.tracesNone}</Empty></Card>)}
       {data && data.length > 0 && (
         <Card id="found" title={t.traces.found(data.length)} hint={data.length >= Number(f.limit) ? t.traces.capped(data.length) : undefined} flush>
           <div class="scroll">
@@ -79,7 +82,7 @@ export function Traces({ query }: { query: URLSearchParams }) {
                     <td class="num">{ms(x.durationMs)}</td>
                     <td class="bar-cell"><svg width="100" height="8" aria-hidden="true"><rect class={x.errors > 0 ? 'len len-bad' : 'len'} width={Math.max(2, (100 * x.durationMs) / longest)} height="8" rx="2" /></svg></td>
                     <td class="num">{x.spans}</td>
-                    <td class="wrap">{x.services.map((s) => <span key={s} class={`chip hue-${hue(s, 8)}`}>{s}</span>)}</td>
+                    <td class="who">{x.services.map((s) => <span key={s} class={`chip hue-${hue.get(s) ?? 0}`}>{s}</span>)}</td>
                   </tr>
                 ))}
               </tbody>

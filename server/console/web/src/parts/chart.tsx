@@ -5,26 +5,11 @@ import 'uplot/dist/uPlot.min.css'
 import { useLang } from '../i18n'
 import { useStore } from '../store'
 import { color, theme } from '../theme'
-import type { Series } from '../types'
 
 export interface Line {
   label: string
   tone: number // index into --line-0 … --line-5
   dashed: boolean
-}
-
-// join puts series with different times into one table; what is missing is a gap.
-export function join(series: readonly Series[]): (number | null)[][] {
-  const times = [...new Set(series.flatMap((s) => s.points.map((p) => p[0])))].sort((a, b) => a - b)
-  const at = new Map(times.map((t, i) => [t, i]))
-  return [
-    times,
-    ...series.map((s) => {
-      const column: (number | null)[] = new Array<number | null>(times.length).fill(null)
-      for (const [t, v] of s.points) column[at.get(t) as number] = v
-      return column
-    }),
-  ]
 }
 
 export function Chart({ data, lines, from, to, format, top, label, height = 150 }: {
@@ -57,7 +42,7 @@ export function Chart({ data, lines, from, to, format, top, label, height = 150 
         {
           width: Math.max(120, el.clientWidth),
           height,
-          legend: { show: lines.length > 0 },
+          legend: { show: lines.length > 0, markers: { width: 2, dash: (_u, i) => (lines[i - 1]?.dashed ? 'dashed' : 'solid') } },
           cursor: { sync: { key: 'service' }, points: { size: 6 }, drag: { x: false, y: false } },
           padding: [10, 10, 0, 0],
           scales: {

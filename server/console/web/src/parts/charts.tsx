@@ -8,7 +8,8 @@ import { recall, remember } from '../store'
 import type { Series } from '../types'
 import { useLoad } from '../use'
 import { Card, Empty, Loading, TroubleBox } from './basic'
-import { Chart, join, type Line } from './chart'
+import { Chart, type Line } from './chart'
+import { join } from './chart-data'
 
 interface Read {
   rate: Series[]

@@ -88,8 +88,8 @@ export function Drawing({ nodes, edges, picture, view, lit, near, gone, focus, o
               <rect class="box" width={nodeWidth} height={nodeHeight} rx="8" />
               <rect class="stripe" x="0" y="8" width="4" height={nodeHeight - 16} rx="2" />
               <StateIcon state={n.state} x={13} y={11} size={15} />
-              <text class="title" x="34" y="23">{cut(n.name, n.kind === 'service' ? 20 : 14)}</text>
-              {n.kind !== 'service' && <text class="kind" x={nodeWidth - 10} y="22" text-anchor="end">{t.kind[n.kind]}</text>}
+              <svg x="34" y="6" width={nodeWidth - 40} height="24"><text class="title" y="17">{cut(n.name, 18)}</text></svg>
+              {n.kind !== 'service' && <text class="kind" x={nodeWidth - 10} y="56" text-anchor="end">{t.kind[n.kind]}</text>}
               {away || n.rate <= 0 ? (
                 <text class="facts" x="14" y="44">{away ? t.topology.gone : t.state.idle}</text>
               ) : (

@@ -1,5 +1,5 @@
 // One incident as a band: what, where it began, who owns it, since when.
-import { useLang, useT } from '../i18n'
+import { useLang, useT, word } from '../i18n'
 import { href } from '../router'
 import type { Incident } from '../types'
 import { Lasting, StateIcon, Tag, Time } from './basic'
@@ -17,7 +17,7 @@ export function IncidentBand({ incident }: { incident: Incident }) {
         <a class="band-title" href={href.incident(incident.id)}>{titleOf(incident, lang)}</a>
         <p class="band-facts">
           <Tag tone={open ? (incident.severity === 'warn' ? 'warn' : 'bad') : 'ok'}>{t.incidents[incident.state]}</Tag>
-          {incident.severity !== '' && <span>{t.severity[incident.severity] ?? incident.severity}</span>}
+          {incident.severity !== '' && <span>{word(t.severity, incident.severity)}</span>}
           <span>{incident.origin !== '' ? <>{t.incidents.origin} <a href={href.service(incident.origin)}>{incident.origin}</a></> : t.incidents.originUnknown}</span>
           {incident.owner !== '' && <span>{t.incidents.owner} {incident.owner}</span>}
           <span><Time at={incident.openedAt} /> · <Lasting from={incident.openedAt} to={incident.resolvedAt} /></span>

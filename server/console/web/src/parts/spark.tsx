@@ -9,7 +9,7 @@ export function Spark({ values, tone, floor = 0, label }: { values: readonly num
   const y = (v: number): number => Math.round((h - 1.5 - (top > 0 ? v / top : 0) * (h - 3)) * 10) / 10
   const line = values.map((v, i) => `${i === 0 ? 'M' : 'L'}${Math.round(i * step * 10) / 10},${y(v)}`).join('')
   return (
-    <svg class={`spark spark-${tone}`} viewBox={`0 0 ${w} ${h}`} width={w} height={h} role="img" aria-label={label}>
+    <svg class={`spark spark-${values.some((v) => v > 0) ? tone : 'flat'}`} viewBox={`0 0 ${w} ${h}`} width={w} height={h} role="img" aria-label={label}>
       <path class="area" d={`${line}L${w},${h}L0,${h}Z`} />
       <path class="line" d={line} />
     </svg>
