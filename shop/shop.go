@@ -21,8 +21,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-
-	"github.com/surefoot-go/surefoot/errs"
 )
 
 // Exit codes of Main.
@@ -106,10 +104,4 @@ func (e setupError) Unwrap() error { return e.error }
 
 func setup(format string, args ...any) error { return setupError{fmt.Errorf(format, args...)} }
 
-func oneLine(err error) string {
-	text := err.Error()
-	if own := (*errs.Error)(nil); errors.As(err, &own) && errors.Unwrap(err) == nil {
-		text = own.Message()
-	}
-	return strings.Join(strings.Fields(text), " ")
-}
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

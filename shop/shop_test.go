@@ -108,17 +108,17 @@ func (s *system) start(name string, more ...string) {
 	if s.logs[name] == nil {
 		s.logs[name] = &lockedBuffer{}
 	}
-	done, code := make(chan struct{}), 0
+	log, done, code := s.logs[name], make(chan struct{}), 0
 	var run sync.WaitGroup
 	run.Go(func() {
 		defer close(done)
-		code = shop.Main(ctx, strings.TrimSuffix(name, "-v2"), append(s.args(name), more...), s.logs[name])
+		code = shop.Main(ctx, strings.TrimSuffix(name, "-v2"), append(s.args(name), more...), log)
 	})
 	s.stops[name] = func() int { cancel(); <-done; return code }
 	s.until("answer of "+name, func() bool {
 		select {
 		case <-done:
-			s.t.Fatalf("%s ended with %d: %s", name, code, s.logs[name])
+			s.t.Fatalf("%s ended with %d: %s", name, code, log)
 		default:
 		}
 		c, err := net.DialTimeout("tcp", s.addr[name], time.Second)

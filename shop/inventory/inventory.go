@@ -24,6 +24,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/flow"
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/shop/outbox"
 	"github.com/surefoot-go/surefoot/shop/shopv1"
@@ -139,7 +140,8 @@ func (s *Service) tell(ctx context.Context, n notice) (refusal string, err error
 	if err != nil {
 		return "", errs.Wrap(err, op)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Warehouse+"/dispatches", bytes.NewReader(body))
+	// Our users' labels are none of a stranger's business.
+	req, err := http.NewRequestWithContext(flow.WithoutLabels(ctx), http.MethodPost, s.Warehouse+"/dispatches", bytes.NewReader(body))
 	if err != nil {
 		return "", errs.Wrap(err, op)
 	}

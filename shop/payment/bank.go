@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/flow"
 )
 
 // verdict is the bank's last word on a charge. There is none while the outcome
@@ -27,7 +28,8 @@ func (s *Service) ask(ctx context.Context, e entry) (verdict, error) {
 	if err != nil {
 		return verdict{}, errs.Wrap(err, op)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Bank+"/charges", bytes.NewReader(body))
+	// Our users' labels are none of a stranger's business.
+	req, err := http.NewRequestWithContext(flow.WithoutLabels(ctx), http.MethodPost, s.Bank+"/charges", bytes.NewReader(body))
 	if err != nil {
 		return verdict{}, errs.Wrap(err, op)
 	}

@@ -15,6 +15,8 @@ package payment
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -27,8 +29,9 @@ import (
 	"github.com/surefoot-go/surefoot/shop/outbox"
 	"github.com/surefoot-go/surefoot/shop/shopv1"
 	"github.com/surefoot-go/surefoot/shop/sqldb"
-	"net/http"
 )
+
+const scope = "github.com/surefoot-go/surefoot/shop/payment"
 
 // lease is how long a payment belongs to whoever is asking the bank. It is
 // longer than a call to the bank can take, retries included; after it, the
@@ -50,6 +53,9 @@ type Service struct {
 	Version string        // "v1" or "v2": see price; "" means v1
 	Observe observe.Sinks // zero means the process-wide ones
 	Drain   float64       // payments the outbox settles per second at most; 0 means 50
+
+	once      sync.Once
+	fallbacks metric.Int64Counter
 }
 
 // Charge implements the gRPC method. It answers within its deadline whatever
@@ -73,7 +79,9 @@ func (s *Service) Charge(ctx context.Context, in *shopv1.ChargeRequest) (*shopv1
 		return nil, errs.Wrap(err, op)
 	}
 	if fresh {
-		e, _ = s.settle(ctx, e) // what went wrong is on the span; the outbox takes over
+		if e, err = s.settle(ctx, e); err != nil { // what went wrong is on the span
+			s.fellBack(ctx, err) // the outbox takes over
+		}
 	}
 	return e.wire(), nil
 }
@@ -104,7 +112,6 @@ func (s *Service) settle(ctx context.Context, e entry) (entry, error) {
 	keep, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err != nil {
-		trace.SpanFromContext(ctx).AddEvent("payment pending", trace.WithAttributes(attribute.String("error.type", errs.From(err).Code())))
 		if later := s.book().postpone(keep, e.orderID, time.Now().Add(backoff(e.attempts))); later != nil {
 			s.log().ErrorContext(ctx, "payment not postponed; its lease ends by itself", "order", e.orderID, "error", later)
 		}
@@ -118,6 +125,18 @@ func (s *Service) settle(ctx context.Context, e entry) (entry, error) {
 	return e, nil
 }
 
+// fellBack counts a charge that was answered with PENDING, under the name and
+// the attributes that package resilience gives to fallbacks: the pending answer
+// is one, made by hand because the breaker sits inside the HTTP client.
+func (s *Service) fellBack(ctx context.Context, why error) {
+	s.once.Do(func() {
+		s.fallbacks, _ = s.Observe.OrDefault().Meter.Meter(scope).Int64Counter("surefoot.fallback.calls",
+			metric.WithDescription("Calls answered by the fallback."), metric.WithUnit("{call}")) // never nil, says OpenTelemetry
+	})
+	s.fallbacks.Add(ctx, 1, metric.WithAttributes(attribute.String("surefoot.target", "bank"), attribute.Bool("surefoot.ok", true)))
+	trace.SpanFromContext(ctx).AddEvent("surefoot.fallback", trace.WithAttributes(attribute.Bool("surefoot.ok", true), attribute.String("error.type", errs.From(why).Code())))
+}
+
 // backoff is how long a payment rests after so many attempts: 0.5s, doubling to
 // 4s. The spread between payments comes from the outbox, which takes one at a
 // time at its own, jittered pace.
@@ -129,7 +148,7 @@ func backoff(attempts int64) time.Duration {
 // one at a time, at most Drain a second, and backs off with jitter while the
 // bank gives no verdicts.
 func (s *Service) Outbox(ctx context.Context) error {
-	tracer := s.Observe.OrDefault().Tracer.Tracer("github.com/surefoot-go/surefoot/shop/payment")
+	tracer := s.Observe.OrDefault().Tracer.Tracer(scope)
 	return outbox.Worker{Name: "payments", Rate: s.Drain, Log: s.log()}.Run(ctx, func(ctx context.Context) (outbox.Outcome, error) {
 		list, err := s.book().due(ctx, time.Now(), 1)
 		if err != nil || len(list) == 0 {
@@ -156,7 +175,7 @@ func (s *Service) Outbox(ctx context.Context) error {
 // shop.payments.waiting, until the returned function is called. It counts a
 // shared database: every process reports the same number.
 func (s *Service) Measure() (stop func() error, err error) {
-	meter := s.Observe.OrDefault().Meter.Meter("github.com/surefoot-go/surefoot/shop/payment")
+	meter := s.Observe.OrDefault().Meter.Meter(scope)
 	gauge, err := meter.Int64ObservableGauge("shop.payments.waiting", metric.WithUnit("{payment}"), metric.WithDescription("Payments the bank has not decided yet"))
 	if err != nil {
 		return nil, err
