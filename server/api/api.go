@@ -80,7 +80,7 @@ type Ingest struct {
 	Spans          int64   `json:"spans"`
 	Logs           int64   `json:"logs"`
 	Points         int64   `json:"points"`
-	Refused        int64   `json:"refused"`        // items answered with an error
+	Refused        int64   `json:"refused"`        // requests refused whole, and items refused in the others
 	DroppedBatches int64   `json:"droppedBatches"` // not counted in the live picture; kept all the same
 }
 

@@ -105,7 +105,10 @@ func (s *shop) Routes(context.Context) ([]api.Route, error) {
 	}}, nil
 }
 
-func (s *shop) PutRoute(_ context.Context, r api.Route, rev int64, by, _ string) (api.Route, error) {
+func (s *shop) PutRoute(_ context.Context, r api.Route, rule *api.Rule, rev int64, by, _ string) (api.Route, error) {
+	if rule != nil {
+		r.Rule = *rule
+	}
 	s.route, s.rev, s.by = r, rev, by
 	if r.Canary == "v2" && r.Weight > 0 {
 		return r, errs.New(errs.Conflict, "shop.PutRoute", "v2 is pending review").ID("pending_review")

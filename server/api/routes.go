@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -64,7 +65,8 @@ const AnyRevision int64 = -1
 // NotFound for a route that is not there, Invalid for one that makes no sense.
 type routes interface {
 	Routes(ctx context.Context) ([]Route, error) // sorted by service, never nil
-	PutRoute(ctx context.Context, r Route, rev int64, by, why string) (Route, error)
+	// PutRoute leaves the rule as it is when rule is nil.
+	PutRoute(ctx context.Context, r Route, rule *Rule, rev int64, by, why string) (Route, error)
 	ClearRoute(ctx context.Context, service, by, note string) (Route, error)
 }
 
@@ -91,9 +93,13 @@ func (a *API) putRoute(w http.ResponseWriter, r *http.Request) error {
 		Canary  string            `json:"canary"`
 		Match   map[string]string `json:"match"`
 		Weight  int               `json:"weight"`
-		Rule    Rule              `json:"rule"`
+		Rule    *Rule             `json:"rule"`
 		By      string            `json:"by"`
 		Why     string            `json:"why"`
+
+		// So that what GET gave can be changed and sent back.
+		Revision int64           `json:"revision"` // when above 0, the same as If-Match
+		Review   json.RawMessage `json:"review"`   // not the caller's to set; ignored
 	}
 	if err := decode(r, &in); err != nil {
 		return err
@@ -101,6 +107,9 @@ func (a *API) putRoute(w http.ResponseWriter, r *http.Request) error {
 	rev, err := ifMatch(r)
 	if err != nil {
 		return err
+	}
+	if rev == AnyRevision && in.Revision > 0 {
+		rev = in.Revision
 	}
 	service := r.PathValue("service")
 	var bad []string
@@ -113,18 +122,18 @@ func (a *API) putRoute(w http.ResponseWriter, r *http.Request) error {
 	if in.Weight < 0 || in.Weight > 100 {
 		bad = append(bad, "weight must be from 0 to 100")
 	}
-	if in.Rule.MaxErrorShare < 0 || in.Rule.MaxErrorShare > 1 {
+	if in.Rule != nil && (in.Rule.MaxErrorShare < 0 || in.Rule.MaxErrorShare > 1) {
 		bad = append(bad, "rule.maxErrorShare must be from 0 to 1")
 	}
-	if in.Rule.ForSeconds < 0 || in.Rule.ForSeconds > 3600 {
+	if in.Rule != nil && (in.Rule.ForSeconds < 0 || in.Rule.ForSeconds > 3600) {
 		bad = append(bad, "rule.forSeconds must be from 0 to 3600")
 	}
 	if len(bad) > 0 {
 		return errs.New(errs.Invalid, op, "the route failed validation").Detail(bad...)
 	}
 	out, err := a.Routes.PutRoute(r.Context(), Route{
-		Service: service, Stable: in.Stable, Canary: in.Canary, Match: in.Match, Weight: in.Weight, Rule: in.Rule,
-	}, rev, strings.TrimSpace(in.By), in.Why)
+		Service: service, Stable: in.Stable, Canary: in.Canary, Match: in.Match, Weight: in.Weight,
+	}, in.Rule, rev, strings.TrimSpace(in.By), in.Why)
 	if err != nil {
 		return errs.Wrap(err, op)
 	}
