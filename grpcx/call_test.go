@@ -21,6 +21,10 @@ import (
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/surefoot-go/surefoot/errs"
@@ -261,30 +265,64 @@ func TestWhatTripsTheBreaker(t *testing.T) {
 		})
 	}
 	t.Run("caller cancels", func(t *testing.T) {
-		var calls atomic.Int32
+		entered := make(chan struct{})
 		conn := serve(t, grpcx.Server{}, handlers{do: func(ctx context.Context, in string) (string, error) {
-			calls.Add(1)
-			if in == "wait" {
-				<-ctx.Done()
-			}
+			entered <- struct{}{}
+			<-ctx.Done()
 			return "", ctx.Err()
 		}}, grpcx.Client{Target: "s", Policy: policy})
 		for i := range 10 {
 			ctx, cancel := context.WithCancel(t.Context())
-			go func() {
-				for int(calls.Load()) <= i {
-					if ctx.Err() != nil {
-						return
-					}
-					time.Sleep(time.Millisecond)
-				}
-				cancel()
-			}()
+			go func() { <-entered; cancel() }()
 			if _, err := call(ctx, conn, "wait"); errs.KindOf(err) != errs.Canceled || errors.Is(err, breaker.ErrOpen) {
 				t.Fatalf("call %d: %v", i, err)
 			}
 		}
 	})
+}
+
+func TestPushback(t *testing.T) {
+	for trailer, want := range map[string]time.Duration{"1500": 1500 * time.Millisecond, "-1": 0, "x": 0, "4000000000": time.Hour, "": 0} {
+		conn := serve(t, grpcx.Server{}, handlers{do: func(ctx context.Context, _ string) (string, error) {
+			_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", trailer))
+			return "", errs.New(errs.TooMany, "x", "later")
+		}}, grpcx.Client{})
+		if _, err := call(t.Context(), conn, ""); errs.From(err).RetryDelay() != want {
+			t.Errorf("%q: wait %v, want %v", trailer, errs.From(err).RetryDelay(), want)
+		}
+	}
+	conn := serve(t, grpcx.Server{}, handlers{do: func(context.Context, string) (string, error) {
+		return "", errs.New(errs.TooMany, "x", "later").RetryAfter(2 * time.Second)
+	}}, grpcx.Client{})
+	var md metadata.MD
+	_, err := call(t.Context(), conn, "", grpc.Trailer(&md))
+	if got := md.Get("grpc-retry-pushback-ms"); len(got) != 1 || got[0] != "2000" || errs.From(err).RetryDelay() != 2*time.Second {
+		t.Errorf("trailer %q, %v", got, errs.From(err).RetryDelay())
+	}
+}
+
+// TestDeclaredIdempotent reads idempotency_level from a compiled-in .proto.
+func TestDeclaredIdempotent(t *testing.T) {
+	file := &descriptorpb.FileDescriptorProto{
+		Name: proto.String("grpcx_test.proto"), Package: proto.String("test"), Syntax: proto.String("proto3"),
+		Dependency: []string{"google/protobuf/wrappers.proto"},
+		Service: []*descriptorpb.ServiceDescriptorProto{{Name: proto.String("Service"), Method: []*descriptorpb.MethodDescriptorProto{{
+			Name: proto.String("Do"), InputType: proto.String(".google.protobuf.StringValue"), OutputType: proto.String(".google.protobuf.StringValue"),
+			Options: &descriptorpb.MethodOptions{IdempotencyLevel: descriptorpb.MethodOptions_NO_SIDE_EFFECTS.Enum()},
+		}}}},
+	}
+	d, err := protodesc.NewFile(file, protoregistry.GlobalFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := grpcx.Declared(d, "test.Service/Do"); !got {
+		t.Error("NO_SIDE_EFFECTS is not read")
+	}
+	for _, m := range []string{"test.Service/Undo", "", "x", "/", "test.Service"} {
+		if grpcx.Declared(d, m) {
+			t.Errorf("%q is declared idempotent", m)
+		}
+	}
 }
 
 func TestStreams(t *testing.T) {

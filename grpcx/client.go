@@ -107,14 +107,14 @@ func (s *clientSide) repeatable(method string, opts []grpc.CallOption) bool {
 	}
 	known, ok := s.declared.Load(method)
 	if !ok {
-		known, _ = s.declared.LoadOrStore(method, declared(method))
+		known, _ = s.declared.LoadOrStore(method, declared(protoregistry.GlobalFiles, method))
 	}
 	return known.(bool)
 }
 
 // declared reads the method's idempotency_level, where its .proto is compiled in.
-func declared(method string) bool {
-	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(strings.ReplaceAll(method, "/", ".")))
+func declared(files *protoregistry.Files, method string) bool {
+	d, err := files.FindDescriptorByName(protoreflect.FullName(strings.ReplaceAll(method, "/", ".")))
 	if err != nil {
 		return false
 	}
@@ -134,8 +134,8 @@ func (s *clientSide) unary(ctx context.Context, full string, req, reply any, cc 
 		started, sent, tries := time.Now(), false, 0
 		_, err := resilience.Do(ctx, s.guard, func(ctx context.Context) (none struct{}, err error) {
 			tries++
-			did, err := s.try(ctx, method, tries-1+n, cc.Target(), func(ctx context.Context, p *peer.Peer) error {
-				return invoke(ctx, full, req, reply, cc, append(opts[:len(opts):len(opts)], grpc.Peer(p))...)
+			did, err := s.try(ctx, method, tries-1+n, cc.Target(), func(ctx context.Context, a *answer) error {
+				return invoke(ctx, full, req, reply, cc, append(opts[:len(opts):len(opts)], grpc.Peer(&a.peer), grpc.Trailer(&a.trailer))...)
 			})
 			sent = sent || did
 			return none, err
@@ -163,22 +163,31 @@ func (s *clientSide) later(ctx context.Context, n int, err error) bool {
 	return v.Again && retry.Wait(ctx, v.Wait) == nil
 }
 
+// answer is what grpc says about a try besides its error.
+type answer struct {
+	peer    peer.Peer // without address when no stream was opened
+	trailer metadata.MD
+}
+
 // try is one exchange; sent is false when nothing can have left this process.
-func (s *clientSide) try(ctx context.Context, method string, n int, target string, call func(context.Context, *peer.Peer) error) (sent bool, err error) {
+func (s *clientSide) try(ctx context.Context, method string, n int, target string, call func(context.Context, *answer) error) (sent bool, err error) {
 	started := time.Now()
 	ctx, span := s.open(ctx, method, n)
-	var p peer.Peer
+	var a answer
 	var e *errs.Error
 	defer func() {
-		span.SetAttributes(addressOf(p.Addr, target)...)
+		span.SetAttributes(addressOf(a.peer.Addr, target)...)
 		s.tell.finish(ctx, span, method, time.Since(started), e)
 	}()
 	e = errs.New(errs.Internal, s.op(method), "something went wrong on our side") // while call panics
-	err = call(outgoing(ctx), &p)
+	err = call(outgoing(ctx), &a)
 	if e = s.decode(ctx, method, err); e == nil {
 		return true, nil
 	}
-	return p.Addr != nil, e
+	if d := pushedBack(a.trailer); d > 0 && e.RetryDelay() == 0 {
+		e = e.RetryAfter(d)
+	}
+	return a.peer.Addr != nil, e
 }
 
 func (s *clientSide) open(ctx context.Context, method string, n int) (context.Context, trace.Span) {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -220,9 +221,22 @@ func classify(ctx context.Context, err error) *errs.Error {
 	return e
 }
 
-// pushback is the trailer that tells gRPC clients when to try again.
+// pushbackKey is the trailer that tells gRPC clients when to try again.
 const pushbackKey = "grpc-retry-pushback-ms"
 
 func pushback(d time.Duration) string {
 	return strconv.FormatInt(max(d.Milliseconds(), 1), 10)
+}
+
+// pushedBack reads it; 0 means that it says nothing.
+func pushedBack(md metadata.MD) time.Duration {
+	v := md.Get(pushbackKey)
+	if len(v) != 1 {
+		return 0
+	}
+	ms, err := strconv.ParseUint(v[0], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(ms)*time.Millisecond, time.Hour)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -258,7 +259,8 @@ func TestWatchEndsWithKV(t *testing.T) {
 
 func TestWatchRoutes(t *testing.T) {
 	kv := start(t, t.TempDir()).Client()
-	kv.Log = settings("").Log
+	said := make(told, 100)
+	kv.Log = slog.New(said)
 	var table canary.Table
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -273,8 +275,11 @@ func TestWatchRoutes(t *testing.T) {
 	}
 	wait := func(what string, ok func() bool) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
+		limit := time.After(10 * time.Second)
+		for !ok() {
+			select {
+			case <-said: // each change of the table is a record
+			case <-limit:
 				t.Fatalf("%s: %+v", what, table.All())
 			}
 		}
@@ -302,3 +307,14 @@ func TestWatchRoutes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// told is a log whose records wake a test up.
+type told chan struct{}
+
+func (c told) Enabled(context.Context, slog.Level) bool { return true }
+func (c told) Handle(context.Context, slog.Record) error {
+	c <- struct{}{}
+	return nil
+}
+func (c told) WithAttrs([]slog.Attr) slog.Handler { return c }
+func (c told) WithGroup(string) slog.Handler      { return c }

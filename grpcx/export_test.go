@@ -1,0 +1,16 @@
+package grpcx
+
+import (
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// Declared is declared with a registry of its own: the global one is shared by
+// all tests of the process.
+func Declared(f protoreflect.FileDescriptor, method string) bool {
+	files := new(protoregistry.Files)
+	if err := files.RegisterFile(f); err != nil {
+		panic(err)
+	}
+	return declared(files, method)
+}
