@@ -10,15 +10,17 @@
 //
 // Two shares are watched: failed calls, and calls slower than three times the
 // usual p99. A share becomes a symptom when it is both large (a fifth of the
-// last 3 s, a tenth of the last 10 s or 3 % of the last minute of failures; a
-// fifth of 10 s or 5 % of a minute of slow calls) and next to impossible by
-// chance: less likely than 1e-9 a second, were all as before. Healthy load
-// therefore stays silent for years, and five failures out of five calls suffice.
-// A single burst is no symptom unless all calls ended with it.
+// last 3 s, a tenth of 10 s, 5 % of 20 s or 3 % of a minute of failures; a fifth
+// of 10 s or 5 % of a minute of slow calls) and next to impossible by chance, were all as before: less likely than 1e-9 by Fisher's exact test
+// against the past, and than 1e-9 for a target of which one call in 200 fails
+// and one in 100 is slow. Healthy load therefore stays silent, and five failures
+// of five calls suffice. A single burst is no symptom unless all calls ended
+// with it.
 //
 // What is usual is learnt from each target itself, with a half-life of five
-// minutes, and not from times that are symptomatic or suspect, nor from the 10
-// seconds after a target is first called.
+// minutes, and not from times that are symptomatic or suspect, nor from the
+// 10 seconds after a target is first called. Until 100 calls have been learnt
+// from, only sudden failures count.
 //
 // The room is pure. It does not say whose fault a symptom is (see diagnose)
 // and does not tell anybody (see alert).

@@ -18,47 +18,64 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the stories")
 
+var (
+	starts = flag.Int("starts", 30, "how many healthy starts to simulate")
+	hours  = flag.Int("hours", 2, "how many healthy hours to simulate")
+)
+
 // TestHealthyLoadIsSilent: hours of Poisson load on 16 targets of all habits,
 // among them failing, rare, spread out, bursty and stopping ones, and not one
-// symptom.
+// symptom. The figure: go test -run HealthyLoad -v -hours 48
 func TestHealthyLoadIsSilent(t *testing.T) {
-	hours := 6
-	if testing.Short() {
-		hours = 1
+	n := 0
+	for seed := range uint64(*hours) {
+		n += healthy(t, 1+seed, 3600)
 	}
-	for seed := uint64(1); seed <= 3; seed++ {
-		w := newWorld(seed)
-		for name, l := range map[string]load{
-			"shop": {rate: 20, errors: 0.001, slow: 5, spread: .5}, "own/shop": {rate: 20, errors: 0.001, slow: 5, spread: .5},
-			"clean": {rate: 20, slow: 5, spread: .3}, "tail": {rate: 20, slow: 5, spread: 1.5},
-			"busy": {rate: 800, errors: .002, slow: 2, spread: 1}, "poor": {rate: 20, errors: .05, slow: 20, spread: .7},
-			"worse": {rate: 3, errors: .2, slow: 50, spread: .7}, "rare": {rate: .1, errors: .01, slow: 100, spread: 1},
-			"slow": {rate: 5, errors: .005, slow: 900, spread: .8}, "batch": {rate: 20, errors: .005, slow: 5, spread: .8, batch: 5},
-			"shop@v1": {rate: 18, errors: .002, slow: 5, spread: .5}, "shop@v2": {rate: 2, errors: .002, slow: 5, spread: .5},
-			"stop": {rate: 20, errors: .003, slow: 5, spread: .6}, "ramp": {rate: 1, errors: .003, slow: 5, spread: .6},
-			"drift": {rate: 20, errors: .003, slow: 5, spread: .6}, "probe": {rate: .5, slow: 3, spread: .2},
-		} {
-			w.set(name, l)
-		}
-		var d detect.Detector
-		steps := 0
-		for s := range hours * 3600 {
-			switch { // traffic stops and comes back; grows; latency drifts over half an hour
-			case s%1800 == 600:
-				w.set("stop", load{})
-			case s%1800 == 900:
-				w.set("stop", load{rate: 20, errors: .003, slow: 5, spread: .6})
-			}
-			w.set("ramp", load{rate: 1 + 100*(1+math.Sin(float64(s)/600)), errors: .003, slow: 5, spread: .6})
-			w.set("drift", load{rate: 20, errors: .003, slow: 5 * (2 + math.Sin(float64(s)/1800)), spread: .6})
-			now, stats := w.second()
-			for _, sym := range d.Step(now, stats) {
-				t.Fatalf("seed %d, second %d: %+v", seed, s, sym)
-			}
-			steps += len(stats)
-		}
-		t.Logf("seed %d: %d judgements, no symptom", seed, steps)
+	t.Logf("%d hours, %d judgements, no symptom", *hours, n)
+}
+
+// TestHealthyStartIsSilent: the first minutes, when little has been learnt, many
+// times over. The figure: go test -run HealthyStart -v -starts 3000
+func TestHealthyStartIsSilent(t *testing.T) {
+	n := 0
+	for seed := range uint64(*starts) {
+		n += healthy(t, 1000+seed, 180)
 	}
+	t.Logf("%d starts, %d judgements, no symptom", *starts, n)
+}
+
+// healthy runs 16 healthy targets and returns how often one was judged.
+func healthy(t *testing.T, seed uint64, seconds int) (steps int) {
+	w := newWorld(seed)
+	for name, l := range map[string]load{
+		"shop": {rate: 20, errors: 0.001, slow: 5, spread: .5}, "own/shop": {rate: 20, errors: 0.001, slow: 5, spread: .5},
+		"clean": {rate: 20, slow: 5, spread: .3}, "tail": {rate: 20, slow: 5, spread: 1.5},
+		"busy": {rate: 200, errors: .002, slow: 2, spread: 1}, "poor": {rate: 20, errors: .05, slow: 20, spread: .7},
+		"worse": {rate: 3, errors: .2, slow: 50, spread: .7}, "rare": {rate: .1, errors: .01, slow: 100, spread: 1},
+		"slow": {rate: 5, errors: .005, slow: 900, spread: .8}, "batch": {rate: 20, errors: .005, slow: 5, spread: .8, batch: 5},
+		"shop@v1": {rate: 18, errors: .002, slow: 5, spread: .5}, "shop@v2": {rate: 2, errors: .002, slow: 5, spread: .5},
+		"stop": {rate: 20, errors: .003, slow: 5, spread: .6}, "ramp": {rate: 1, errors: .003, slow: 5, spread: .6},
+		"drift": {rate: 20, errors: .003, slow: 5, spread: .6}, "probe": {rate: .5, slow: 3, spread: .2},
+	} {
+		w.set(name, l)
+	}
+	var d detect.Detector
+	for s := range seconds {
+		switch { // traffic stops and comes back; grows; latency drifts over half an hour
+		case s%1800 == 600:
+			w.set("stop", load{})
+		case s%1800 == 900:
+			w.set("stop", load{rate: 20, errors: .003, slow: 5, spread: .6})
+		}
+		w.set("ramp", load{rate: 1 + 50*(1+math.Sin(float64(s)/600)), errors: .003, slow: 5, spread: .6})
+		w.set("drift", load{rate: 20, errors: .003, slow: 5 * (2 + math.Sin(float64(s)/1800)), spread: .6})
+		now, stats := w.second()
+		for _, sym := range d.Step(now, stats) {
+			t.Fatalf("seed %d, second %d: %+v", seed, s, sym)
+		}
+		steps += len(stats)
+	}
+	return steps
 }
 
 func TestSingleErrorsAndStartUpAreSilent(t *testing.T) {

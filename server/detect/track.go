@@ -14,9 +14,9 @@ const reach = 60
 // then a fault that began in it has shown.
 const lag = 10
 
-// known is how many calls must have been learnt from before their habits count;
-// until then no slowness is a symptom, and failures only where 3 s differ from
-// at least 50 calls before or half of the calls fail.
+// known is how many calls must have been learnt from before their habits count.
+// Until then no slowness is a symptom, and failures are compared with the calls
+// before the window, if those are half as many; if not, nearly all must fail.
 const known = 100
 
 // halfLife of what is usual, in seconds that had calls.
@@ -133,59 +133,40 @@ func (p *past) quantile(q float64) float64 {
 	return 0
 }
 
+// question is what is asked of one metric.
+type question struct {
+	bad        func(*second) uint64
+	calls, was float64 // the past: calls, and bad ones among them
+	floor      float64 // a share of bad calls that is nothing to wonder at
+	least      float64 // that is large in the longest window
+	windows    []window
+	busy       int // seconds with bad calls that make more than a hiccup
+	usual      float64
+	value      func(tally) float64
+}
+
+func (q *question) share() float64 { return q.was / max(q.calls, 1) }
+
 // judge updates both metrics and returns those that are symptoms.
 func (t *track) judge(sec int64, now time.Time, set *Settings, rival bool) []Symptom {
 	if t.first == 0 {
 		return nil
 	}
 	var out []Symptom
-	doubt := false
-	// With nothing learnt yet, one failure in a hundred calls is taken as usual.
-	usual := (t.past.errors + 1) / (t.past.calls + 100)
-	share := 0.0
-	if t.past.calls > 0 {
-		share = t.past.errors / t.past.calls
+	failures := question{
+		bad:   func(s *second) uint64 { return s.errors },
+		calls: t.past.calls, was: t.past.errors, floor: 0.005, least: set.Errors, windows: errorWindows, busy: 2,
+		value: func(w tally) float64 { return float64(w.bad) / float64(w.calls) },
 	}
-	bad := func(s *second) uint64 { return s.errors }
-	windows, least := errorWindows, set.Errors
-	if t.past.calls < known {
-		// Young: what came before the last 3 s stands for the past, if it is enough.
-		if w := t.tally(0, sec-3, bad, false); w.calls >= known/2 {
-			usual = float64(w.bad+1) / float64(w.calls+10)
-			windows = windows[:1]
-		} else {
-			least = 0.5
-		}
-	}
-	d := t.measure(&t.errors, sec, bad, max(1.5*usual, 0.005), windows, least, 2, set)
-	doubt = doubt || d
-	if t.update(&t.errors, sec, set, rival, 1.5*usual, share, func(w tally) float64 { return float64(w.bad) / float64(w.calls) }, bad) {
+	failures.usual = failures.share()
+	doubt := t.measure(&t.errors, sec, &failures, set)
+	if t.update(&t.errors, sec, &failures, set, rival) {
 		out = append(out, t.symptom(&t.errors, ErrorShare, now))
 	}
 	if t.past.calls >= known || t.slow.on {
-		p99 := t.past.quantile(.99)
-		limit := max(set.Factor*p99, p99+float64(set.Above)/1e6)
-		from := topology.Buckets - 1
-		for i := range topology.Buckets {
-			if topology.Bound(i) >= limit {
-				from = i + 1
-				break
-			}
-		}
-		slow := func(s *second) (n uint64) {
-			for i := from; i < topology.Buckets; i++ {
-				n += uint64(s.hist[i])
-			}
-			return n
-		}
-		tail := 0.0
-		for i := from; i < topology.Buckets; i++ {
-			tail += t.past.hist[i]
-		}
-		p := max(0.01, 1.5*tail/max(t.past.calls, 1))
-		d := t.measure(&t.slow, sec, slow, p, slowWindows, set.Slow, 3, set)
-		doubt = doubt || d
-		if t.update(&t.slow, sec, set, rival, 1.5*p, p99, func(w tally) float64 { return w.hist.Quantile(.99) }, slow) {
+		slowness := t.slowness(set)
+		doubt = t.measure(&t.slow, sec, &slowness, set) || doubt
+		if t.update(&t.slow, sec, &slowness, set, rival) {
 			out = append(out, t.symptom(&t.slow, LatencyP99, now))
 		}
 	}
@@ -196,6 +177,33 @@ func (t *track) judge(sec int64, now time.Time, set *Settings, rival bool) []Sym
 		t.doubt = sec
 	}
 	return out
+}
+
+// slowness asks for calls far above the usual p99.
+func (t *track) slowness(set *Settings) question {
+	p99 := t.past.quantile(.99)
+	limit := max(set.Factor*p99, p99+float64(set.Above)/1e6)
+	from := topology.Buckets - 1
+	for i := range topology.Buckets {
+		if topology.Bound(i) >= limit {
+			from = min(i+1, topology.Buckets-1)
+			break
+		}
+	}
+	q := question{
+		bad: func(s *second) (n uint64) {
+			for i := from; i < topology.Buckets; i++ {
+				n += uint64(s.hist[i])
+			}
+			return n
+		},
+		calls: t.past.calls, floor: 0.01, least: set.Slow, windows: slowWindows, busy: 3, usual: p99,
+		value: func(w tally) float64 { return w.hist.Quantile(.99) },
+	}
+	for i := from; i < topology.Buckets; i++ {
+		q.was += t.past.hist[i]
+	}
+	return q
 }
 
 // tally is the calls of some seconds.
@@ -236,65 +244,74 @@ type window struct {
 // A busy host stops for a second now and then, which is slow for all calls of
 // that second: so what is slow has no 3 s window.
 var (
-	errorWindows = []window{{3, .2}, {latest, .1}, {reach, 0}}
+	errorWindows = []window{{3, .2}, {latest, .1}, {2 * latest, .05}, {reach, 0}}
 	slowWindows  = []window{{latest, .2}, {reach, 0}}
 )
 
-// measure looks for a new symptom in the windows and notes it in s. In the
-// longest of them least is large. It returns whether the present is in doubt:
-// unlikely, if not impossible.
-func (t *track) measure(s *sign, sec int64, bad func(*second) uint64, usual float64, windows []window, least float64, busy int, set *Settings) (doubt bool) {
+// measure looks for a new symptom in the windows and notes it in s. It returns
+// whether the present is in doubt: unlikely, if not impossible.
+func (t *track) measure(s *sign, sec int64, q *question, set *Settings) (doubt bool) {
 	now := &t.ring[sec%reach]
 	if now.sec == sec && now.calls > 0 {
-		if b := bad(now); b > 0 {
+		if b := q.bad(now); b > 0 {
 			s.lastBad, s.goodRun = sec, now.calls-b
 		} else {
 			s.goodRun += now.calls
 		}
 	}
-	for _, win := range windows {
-		w := t.tally(max(sec-win.seconds, s.after), sec, bad, false)
+	for _, win := range q.windows {
+		w := t.tally(max(sec-win.seconds, s.after), sec, q.bad, false)
 		if w.bad == 0 {
 			continue
 		}
-		share, large := float64(w.bad)/float64(w.calls), max(win.share, least)
-		if share < max(large/2, 2*usual) {
+		calls, was, large, limit := q.calls, q.was, max(win.share, q.least), set.Chance
+		p := 0.0
+		if calls < known { // young: what came before the window stands for the past
+			before := t.tally(0, sec-win.seconds, q.bad, false)
+			calls, was = float64(before.calls), float64(before.bad)
+			limit *= 100         // it is asked for some seconds only
+			if calls < known/2 { // or nothing does
+				calls, was, large = 0, 0, max(large, .5)
+				p = chance(w.calls, w.bad, .3)
+			}
+		}
+		share := float64(w.bad) / float64(w.calls)
+		if share < max(large/2, 2*q.floor, 2*was/max(calls, 1)) {
 			continue
 		}
-		p := chance(w.calls, w.bad, usual)
+		p = max(p, chance(w.calls, w.bad, q.floor), coincidence(w.calls, w.bad, calls, was))
 		doubt = doubt || p < 1e-4
 		// One burst is a hiccup, unless it was the end of all calls.
-		lasting := w.busy >= busy || s.goodRun == 0 && sec-s.lastBad >= 2
-		if share >= large && w.bad >= uint64(set.MinBad) && p < set.Chance && lasting {
+		lasting := w.busy >= q.busy || s.goodRun == 0 && sec-s.lastBad >= 2
+		if share >= large && w.bad >= uint64(set.MinBad) && p < limit && lasting {
 			s.fired, s.size = sec, max(s.size, share)
 		}
 	}
 	return doubt
 }
 
-// update turns a sign on or off and returns whether it is on. calm is the
-// share that may be usual.
-func (t *track) update(s *sign, sec int64, set *Settings, rival bool, calm, usual float64, value func(tally) float64, bad func(*second) uint64) bool {
+// update turns a sign on or off and returns whether it is on.
+func (t *track) update(s *sign, sec int64, q *question, set *Settings, rival bool) bool {
 	if s.fired == sec && !s.on && rival {
-		s.on, s.since = true, t.onset(sec, bad)
-		s.usual = usual
+		s.on, s.since = true, t.onset(sec, s.size, q.bad)
+		s.usual = q.usual
 	}
 	if !s.on {
 		s.size = 0
 		return false
 	}
-	w := t.tally(max(sec-latest, s.since-1), sec, bad, true)
+	w := t.tally(max(sec-latest, s.since-1), sec, q.bad, true)
 	if w.calls > 0 {
-		s.value, s.samples, s.at = value(w), int(w.calls), sec
+		s.value, s.samples, s.at = q.value(w), int(w.calls), sec
 	}
 	quiet := set.Quiet
 	if t.stat.Service != "" && rival {
 		quiet = set.Retired
 	}
 	// What was small takes longer to be seen gone.
-	calm = max(calm, min(0.02, s.size/4))
+	calm := max(1.5*(q.was+1)/(q.calls+100), min(0.02, s.size/4))
 	if s.size < .2 {
-		w = t.tally(sec-3*latest, sec, bad, false)
+		w = t.tally(sec-3*latest, sec, q.bad, false)
 	}
 	switch {
 	case w.calls >= 10 && float64(w.bad) <= calm*float64(w.calls),
@@ -305,18 +322,19 @@ func (t *track) update(s *sign, sec int64, set *Settings, rival bool, calm, usua
 	return s.on
 }
 
-// onset walks back to the second in which the bad calls began: two seconds of
-// good calls alone end the walk.
-func (t *track) onset(sec int64, bad func(*second) uint64) int64 {
-	began, good := sec, 0
-	for s := sec; s > max(sec-reach, 0) && good < 2; s-- {
+// onset walks back to the second in which the bad calls began: so many good
+// calls in a row that the share at hand would hardly allow them end the walk.
+func (t *track) onset(sec int64, share float64, bad func(*second) uint64) int64 {
+	began, good := sec, 0.0
+	for s := sec; s > max(sec-reach, 0) && good*share < 6; s-- {
 		slot := &t.ring[s%reach]
-		switch {
-		case slot.sec != s || slot.calls == 0:
-		case bad(slot) > 0:
+		if slot.sec != s || slot.calls == 0 {
+			continue
+		}
+		if bad(slot) > 0 {
 			began, good = s, 0
-		default:
-			good++
+		} else {
+			good += float64(slot.calls)
 		}
 	}
 	return began
@@ -334,18 +352,40 @@ func round(x float64) float64 { return math.Round(x*1e4) / 1e4 }
 
 // chance returns the probability that of n calls at least bad are bad when each
 // is with probability p: the upper tail of the binomial distribution. It is
-// asked only where bad is at least twice n*p, so the terms shrink fast.
+// asked only where bad is at least n*p, so the terms shrink.
 func chance(n, bad uint64, p float64) float64 {
-	if p >= 1 {
-		return 1
-	}
 	N, k := float64(n), float64(bad)
-	lg := func(x float64) float64 { v, _ := math.Lgamma(x + 1); return v }
-	term := math.Exp(lg(N) - lg(k) - lg(N-k) + k*math.Log(p) + (N-k)*math.Log1p(-p))
+	term := math.Exp(lf(N) - lf(k) - lf(N-k) + k*math.Log(p) + (N-k)*math.Log1p(-p))
 	sum := term
 	for ; k < N && term > sum*1e-12; k++ {
 		term *= (N - k) / (k + 1) * p / (1 - p)
 		sum += term
 	}
 	return min(sum, 1)
+}
+
+// coincidence returns the probability that at least bad of the bad calls of
+// past and present together fall on the n present ones by chance: the upper
+// tail of the hypergeometric distribution (Fisher's exact test). A short past
+// proves little, and this accounts for it. The past may be fractions.
+func coincidence(n, bad uint64, past, was float64) float64 {
+	N, k := float64(n), float64(bad)
+	all, marked := N+past, k+was
+	if past <= 0 || was > past {
+		return 0
+	}
+	choose := func(a, b float64) float64 { return lf(a) - lf(b) - lf(a-b) }
+	term := math.Exp(choose(N, k) + choose(past, was) - choose(all, marked))
+	sum := term
+	for left := was; k < N && left >= 1 && term > sum*1e-12; k, left = k+1, left-1 {
+		term *= (N - k) / (k + 1) * left / (past - left + 1)
+		sum += term
+	}
+	return min(sum, 1)
+}
+
+// lf is the logarithm of the factorial.
+func lf(x float64) float64 {
+	v, _ := math.Lgamma(x + 1)
+	return v
 }

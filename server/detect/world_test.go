@@ -2,6 +2,7 @@ package detect_test
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -22,17 +23,19 @@ type load struct {
 
 // world makes the running totals that a Graph would.
 type world struct {
-	r     *rand.Rand
+	seed  uint64
 	now   int64
 	names []string
 	loads map[string]*load
 	stats map[string]*topology.Stat
 	held  map[string]topology.Stat
+	luck  map[string]*rand.Rand // one for each target, so that their order does not matter
+	r     *rand.Rand            // of the target at hand
 }
 
 func newWorld(seed uint64) *world {
 	return &world{
-		r: rand.New(rand.NewPCG(seed, 1)), now: 1_800_000_000,
+		seed: seed, now: 1_800_000_000, luck: map[string]*rand.Rand{},
 		loads: map[string]*load{}, stats: map[string]*topology.Stat{}, held: map[string]topology.Stat{},
 	}
 }
@@ -49,6 +52,9 @@ func (w *world) set(name string, l load) {
 		s.Kind, s.View = kind, view
 		w.stats[name] = s
 		w.names = append(w.names, name)
+		h := fnv.New64a()
+		h.Write([]byte(name))
+		w.luck[name] = rand.New(rand.NewPCG(w.seed, h.Sum64()))
 	}
 	w.loads[name] = &l
 }
@@ -82,6 +88,7 @@ func (w *world) second() (time.Time, []topology.Stat) {
 	out := make([]topology.Stat, 0, len(w.names))
 	for _, name := range w.names {
 		l, s := w.loads[name], w.stats[name]
+		w.r = w.luck[name]
 		for range w.poisson(l.rate) {
 			s.Calls++
 			if w.r.Float64() < l.errors {
