@@ -172,7 +172,7 @@ const pages = (w) => [
   { name: 'overview', at: '/', text: services.length > 0 ? [w.overview, w.owner, services[0].name] : [w.overview, w.none] },
   { name: 'topology', at: '/topology', text: [w.topology], wait: services.length > 0 ? '.node' : undefined },
   busy && { name: 'service', at: '/services/' + encodeURIComponent(busy.name), text: [busy.name, w.owner], wait: busy.kind === 'service' && busy.rate > 0 ? '.chart canvas' : undefined },
-  { name: 'traces', at: '/traces', text: [w.traces], wait: traces.length > 0 ? 'table.traces tbody tr' : '.empty' },
+  { name: 'traces', at: '/traces', text: [w.traces], wait: traces.length > 0 ? 'table.traces tbody tr' : '.empty, #none' },
   trace && { name: 'trace', at: '/traces/' + trace.traceId, text: [w.waterfall, ...(trace.errors > 0 ? [w.chain] : [])], wait: '.wf-row' },
   { name: 'incidents', at: '/incidents', text: [w.incidents], wait: incidents.length > 0 ? '.band' : '.empty' },
   incident && { name: 'incident', at: '/incidents/' + encodeURIComponent(incident.id), text: [w.timeline], wait: incident.hasReport ? '.verdict, .evidence, #diagnosis' : '.timeline' },
