@@ -30,6 +30,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/storage/wal"
+	"google.golang.org/grpc"
 
 	"github.com/surefoot-go/surefoot/contrib/etcd"
 	"github.com/surefoot-go/surefoot/errs"
@@ -76,7 +77,8 @@ type Server struct {
 	once   sync.Once
 	err    error
 
-	task   *safe.Task // of StartEtcd
+	hangUp context.CancelFunc // ends the streams of clients; see untilClose
+	task   *safe.Task         // of StartEtcd
 	result chan started
 }
 
@@ -109,7 +111,11 @@ func Start(ctx context.Context, s Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	over, hangUp := context.WithCancel(context.Background())
+	srv.hangUp = hangUp
+	cfg.GRPCAdditionalServerOptions = []grpc.ServerOption{untilClose(over)}
 	if srv.lock, err = lock(s.Dir); err != nil {
+		hangUp()
 		return nil, err
 	}
 	limit := s.Ready
@@ -201,6 +207,7 @@ func (s *Server) Err() error {
 func (s *Server) Close() error {
 	s.once.Do(func() {
 		s.fatal.closing.Store(true)
+		s.hangUp()
 		if s.client != nil {
 			s.err = s.client.Close()
 		}
@@ -215,8 +222,7 @@ func (s *Server) Close() error {
 	return s.err
 }
 
-// stop ends etcd and tells whether it was in time. The member stops before its
-// listeners: open watches end with it, which closing listeners would wait for.
+// stop ends etcd and tells whether it was in time.
 func (s *Server) stop() bool {
 	task := safe.Go(context.Background(), "coord.Close", func(context.Context) error {
 		_ = s.task.Wait() // a start that was given up
@@ -226,7 +232,6 @@ func (s *Server) stop() bool {
 		default:
 		}
 		if s.etcd != nil {
-			s.etcd.Server.HardStop()
 			s.etcd.Close()
 		}
 		return nil
