@@ -9,7 +9,8 @@
 //
 // It is not a cluster: for more than one control plane, run an etcd of your own
 // and give its addresses to package contrib/etcd. Any etcd client may connect
-// to it; it asks for no password, so it listens on loopback only.
+// to it and it asks for no password: it listens on loopback unless told
+// otherwise, and another address is for a network you trust.
 package coord
 
 import (
