@@ -233,3 +233,21 @@ func TestEventsShareNothing(t *testing.T) {
 		t.Error("an event shares memory with its Book")
 	}
 }
+
+// TestLoadKeepsTheNewest: however they come, the oldest are forgotten first.
+func TestLoadKeepsTheNewest(t *testing.T) {
+	var saved []alert.Incident
+	for n := range 5 {
+		saved = append(saved, alert.Incident{ID: fmt.Sprint("inc-x-", 5-n), State: alert.Ended, OpenedAt: t0.Add(-time.Duration(n) * time.Hour)})
+	}
+	b := alert.Book{Keep: 2}
+	b.Load(saved)
+	b.Step(t0, nil, topology.Topology{})
+	if got := b.Incidents(); len(got) != 2 || got[0].ID != "inc-x-5" || got[1].ID != "inc-x-4" {
+		t.Errorf("kept %+v, want the two newest", got)
+	}
+	ev := b.Step(t0, []detect.Symptom{{Target: "x", Metric: detect.ErrorShare, Value: 1}}, topology.Topology{})
+	if len(ev) != 1 || !strings.HasSuffix(ev[0].Incident.ID, "-6") {
+		t.Errorf("events %+v, want a new incident number 6", ev)
+	}
+}

@@ -32,8 +32,8 @@ const (
 // pageShare is the error share from which an incident pages.
 const pageShare = 0.1
 
-// Load takes in the incidents of an earlier run, before the first Step. Open
-// ones stay open until Grace and Hold have passed without their symptoms.
+// Load takes in the incidents of an earlier run in any order, before the first
+// Step. Open ones stay open until Grace and Hold have passed without their symptoms.
 func (b *Book) Load(incidents []Incident) {
 	for _, i := range incidents {
 		c := i.clone()
@@ -42,6 +42,7 @@ func (b *Book) Load(incidents []Incident) {
 			b.count = max(b.count, n)
 		}
 	}
+	slices.SortStableFunc(b.incidents, func(x, y *Incident) int { return x.OpenedAt.Compare(y.OpenedAt) })
 	b.loaded = true
 }
 
