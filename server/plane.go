@@ -36,7 +36,7 @@ type plane struct {
 	api, otlpHTTP, otlpGRPC net.Listener
 	spans                   *pebble.Store
 	series                  *tsdb.Store
-	coord                   *coord.Server
+	keeper                  *keeper
 
 	receiver *ingest.Receiver
 	batches  chan ingest.Batch
@@ -125,9 +125,15 @@ func (p *plane) engines(ctx context.Context) error {
 		p.series, err = tsdb.Open(filepath.Join(p.Dir, "series"), tsdb.Options{Log: p.Log})
 		return p.folder(err)
 	})
-	g.Go(ctx, func(ctx context.Context) (err error) {
-		p.coord, err = coord.Start(ctx, coord.Settings{Dir: filepath.Join(p.Dir, "etcd"), Client: p.Etcd, Peer: p.EtcdPeer, Log: p.Log})
-		return p.folder(err)
+	g.Go(ctx, func(ctx context.Context) error {
+		settings := coord.Settings{Dir: filepath.Join(p.Dir, "etcd"), Client: p.Etcd, Peer: p.EtcdPeer, Log: p.Log}
+		srv, err := coord.Start(ctx, settings)
+		if err != nil {
+			return p.folder(err)
+		}
+		settings.Client = srv.Addr() // the same one again, also when any was asked for
+		p.keeper = &keeper{settings: settings, log: p.Log, now: srv}
+		return nil
 	})
 	err := g.Wait()
 	for _, c := range []struct {
@@ -136,7 +142,7 @@ func (p *plane) engines(ctx context.Context) error {
 	}{
 		{p.spans != nil, func() error { return p.spans.Close() }},
 		{p.series != nil, func() error { return p.series.Close() }},
-		{p.coord != nil, func() error { return p.coord.Close() }},
+		{p.keeper != nil, func() error { return p.keeper.close() }},
 	} {
 		if c.open {
 			p.closers = append(p.closers, c.close)
@@ -183,7 +189,8 @@ func (p *plane) wire(ctx context.Context) error {
 	p.shelf.now.Store(&catalog.Catalog{})
 	p.readCatalog()
 	p.hub = &api.Hub{}
-	p.routes = newRoutes(p.coord.Client(), p.hub, p.Log)
+	p.routes = newRoutes(p.keeper.now.Client(), p.hub, p.Log)
+	p.keeper.routes = p.routes
 	if err := p.routes.load(ctx); err != nil {
 		return err
 	}
@@ -194,7 +201,14 @@ func (p *plane) wire(ctx context.Context) error {
 		batches: p.batches, red: derived, samples: p.samples, ward: p.ward, rel: p.releases, blobs: blobs,
 		live: p.live, shelf: p.shelf, hub: p.hub, log: p.Log,
 	}
-	return p.watch.load(ctx)
+	if err := p.watch.load(ctx); err != nil {
+		return err
+	}
+	begin := time.Now()
+	if n := p.watch.recall(ctx, p.spans.Spans(), begin); n > 0 {
+		p.Log.Info("the last minutes are known again", "spans", n, "took", time.Since(begin).Round(time.Millisecond).String())
+	}
+	return nil
 }
 
 // ingested are the receiver's totals in the API's words.

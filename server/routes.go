@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/surefoot-go/surefoot/canary"
@@ -27,9 +28,9 @@ const ruleKey = "/rollout"
 // releases needs of it at once: the routes and rules as last seen. What is
 // written here is seen here at once; what others write, when the watch says so.
 type routes struct {
-	store *config.Store
-	hub   *api.Hub
-	log   *slog.Logger
+	now atomic.Pointer[config.Store]
+	hub *api.Hub
+	log *slog.Logger
 
 	mu    sync.Mutex
 	known map[string]canary.Route // by service
@@ -37,11 +38,17 @@ type routes struct {
 }
 
 func newRoutes(kv *etcd.KV, hub *api.Hub, log *slog.Logger) *routes {
-	return &routes{
-		store: &config.Store{KV: kv, Log: log, Check: map[string]func(string, []byte, []byte) error{"": checkSetting}},
-		hub:   hub, log: log, known: make(map[string]canary.Route), rules: make(map[string]api.Rule),
-	}
+	r := &routes{hub: hub, log: log, known: make(map[string]canary.Route), rules: make(map[string]api.Rule)}
+	r.use(kv)
+	return r
 }
+
+// use says where the config centre is from now on.
+func (r *routes) use(kv *etcd.KV) {
+	r.now.Store(&config.Store{KV: kv, Log: r.log, Check: map[string]func(string, []byte, []byte) error{"": checkSetting}})
+}
+
+func (r *routes) store() *config.Store { return r.now.Load() }
 
 // checkSetting is the say of the room that owns a setting. Settings that no
 // room here owns are their service's affair.
@@ -66,17 +73,17 @@ func decodeRule(value []byte) (api.Rule, error) {
 	return r, nil
 }
 
-// load reads what there is; call it before run.
+// load reads what there is now.
 func (r *routes) load(ctx context.Context) error {
 	const op = "server.routes"
-	all, err := r.store.Routes(ctx)
+	all, err := r.store().Routes(ctx)
 	if err != nil {
 		return errs.Wrap(err, op)
 	}
 	for _, route := range all {
-		r.known[route.Service] = route
+		r.learn(route)
 	}
-	settings, err := r.store.List(ctx, config.Prefix)
+	settings, err := r.store().List(ctx, config.Prefix)
 	if err != nil {
 		return errs.Wrap(err, op)
 	}
@@ -88,7 +95,7 @@ func (r *routes) load(ctx context.Context) error {
 
 // run follows routes until ctx ends.
 func (r *routes) run(ctx context.Context) error {
-	err := r.store.Watch(ctx, func(all []canary.Route) {
+	err := r.store().Watch(ctx, func(all []canary.Route) {
 		seen := make(map[string]bool, len(all))
 		for _, route := range all {
 			seen[route.Service] = true
@@ -107,7 +114,7 @@ func (r *routes) run(ctx context.Context) error {
 
 // runRules follows the rules until ctx ends.
 func (r *routes) runRules(ctx context.Context) error {
-	err := r.store.KV.Watch(ctx, config.Prefix, func(e etcd.Event) {
+	err := r.store().KV.Watch(ctx, config.Prefix, func(e etcd.Event) {
 		if e.Kind == etcd.Put || e.Kind == etcd.Delete {
 			r.learnRule(e.Key, e.Value)
 		}
@@ -177,11 +184,11 @@ func (r *routes) current() []release {
 // rollback takes a version off traffic and marks it; changed is false when that
 // was so already.
 func (r *routes) rollback(ctx context.Context, service, version, reason string) (changed bool, err error) {
-	changed, err = r.store.Rollback(ctx, service, version, reason)
+	changed, err = r.store().Rollback(ctx, service, version, reason)
 	if err != nil {
 		return false, errs.Wrap(err, "server.rollback")
 	}
-	if route, err := r.store.Route(ctx, service); err == nil {
+	if route, err := r.store().Route(ctx, service); err == nil {
 		r.learn(route)
 	}
 	return changed, nil
@@ -234,7 +241,7 @@ func (r *routes) PutRoute(ctx context.Context, in api.Route, rule *api.Rule, rev
 	if err := r.putRule(ctx, in.Service, rule, who); err != nil {
 		return api.Route{}, errs.Wrap(err, op)
 	}
-	out, err := r.store.PutRoute(ctx, next, rev, who)
+	out, err := r.store().PutRoute(ctx, next, rev, who)
 	if err != nil {
 		return api.Route{}, errs.Wrap(err, op)
 	}
@@ -257,7 +264,7 @@ func (r *routes) putRule(ctx context.Context, service string, rule *api.Rule, wh
 		return err
 	}
 	key := config.Prefix + service + ruleKey
-	if _, err := r.store.Put(ctx, key, value, config.Any, who); err != nil {
+	if _, err := r.store().Put(ctx, key, value, config.Any, who); err != nil {
 		return err
 	}
 	r.learnRule(key, value)
@@ -266,7 +273,7 @@ func (r *routes) putRule(ctx context.Context, service string, rule *api.Rule, wh
 
 // ClearRoute ends the review of a version that was taken off.
 func (r *routes) ClearRoute(ctx context.Context, service, by, note string) (api.Route, error) {
-	out, err := r.store.ClearReview(ctx, service, by, note)
+	out, err := r.store().ClearReview(ctx, service, by, note)
 	if err != nil {
 		return api.Route{}, errs.Wrap(err, "server.ClearRoute")
 	}
@@ -276,7 +283,7 @@ func (r *routes) ClearRoute(ctx context.Context, service, by, note string) (api.
 
 // Setting reads one value below surefoot/config/.
 func (r *routes) Setting(ctx context.Context, key string) (api.Setting, error) {
-	it, err := r.store.Get(ctx, config.Prefix+key)
+	it, err := r.store().Get(ctx, config.Prefix+key)
 	if err != nil {
 		return api.Setting{}, errs.Wrap(err, "server.Setting")
 	}
@@ -285,7 +292,7 @@ func (r *routes) Setting(ctx context.Context, key string) (api.Setting, error) {
 
 // PutSetting writes one value below surefoot/config/.
 func (r *routes) PutSetting(ctx context.Context, key, value string, rev int64, by, why string) (api.Setting, error) {
-	rev, err := r.store.Put(ctx, config.Prefix+key, []byte(value), rev, config.Author{By: by, Why: why})
+	rev, err := r.store().Put(ctx, config.Prefix+key, []byte(value), rev, config.Author{By: by, Why: why})
 	if err != nil {
 		return api.Setting{}, errs.Wrap(err, "server.PutSetting")
 	}
@@ -295,7 +302,7 @@ func (r *routes) PutSetting(ctx context.Context, key, value string, rev int64, b
 
 // Audit returns the newest changes.
 func (r *routes) Audit(ctx context.Context) ([]api.Change, error) {
-	all, err := r.store.Audit(ctx, 0)
+	all, err := r.store().Audit(ctx, 0)
 	if err != nil {
 		return nil, errs.Wrap(err, "server.Audit")
 	}

@@ -44,14 +44,14 @@ func (p *plane) run(ctx context.Context, ready func()) (err error) {
 		name string
 		run  func(context.Context) error
 	}{
-		{"watch", p.watch.run}, {"doctor", p.ward.run}, {"releases", p.releases.run}, {"routes", p.routes.run}, {"rules", p.routes.runRules},
-		{"series", p.writeSamples}, {"catalog", p.watchCatalog}, {"overview", p.publish}, {"coordination", p.watchCoord},
+		{"watch", p.watch.run}, {"doctor", p.ward.run}, {"releases", p.releases.run},
+		{"series", p.writeSamples}, {"catalog", p.watchCatalog}, {"overview", p.publish}, {"coordination", p.keeper.run},
 	} {
 		looping = append(looping, safe.Go(loops, "server."+l.name, l.run, fail(l.name)))
 	}
 	servers := p.servers(fail)
 	p.live.ready.Store(true)
-	p.addrs = Addrs{Addr: p.api.Addr().String(), OTLPGRPC: p.otlpGRPC.Addr().String(), OTLPHTTP: p.otlpHTTP.Addr().String(), Etcd: p.coord.Addr(), Dir: p.Dir}
+	p.addrs = Addrs{Addr: p.api.Addr().String(), OTLPGRPC: p.otlpGRPC.Addr().String(), OTLPHTTP: p.otlpHTTP.Addr().String(), Etcd: p.keeper.settings.Client, Dir: p.Dir}
 	ready()
 
 	select {
@@ -197,17 +197,6 @@ func (p *plane) writeSamples(ctx context.Context) error {
 			failing = err != nil
 		}
 	}
-}
-
-// watchCoord says once when the coordination store has stopped: the rest goes
-// on, routes cannot be changed until a restart.
-func (p *plane) watchCoord(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-	case <-p.coord.Failed():
-		p.Log.Error("routes and config cannot be changed until surefoot is restarted", "err", p.coord.Err())
-	}
-	return nil
 }
 
 // atLeast is a log handler with a level of its own.

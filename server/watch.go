@@ -24,7 +24,7 @@ import (
 const (
 	incidentBlob = "incident/"
 	reportBlob   = "report/"
-	keptOver     = 500 // incidents loaded at start; older ones are deleted then
+	keptOver     = 200 // incidents loaded at start, as many as alert.Book keeps; older ones are deleted then
 )
 
 // blobs keeps incidents and their reports.

@@ -137,6 +137,26 @@ func TestFullDisk(t *testing.T) {
 	if !p.ask("/api/v1/traces/"+traceID(1).String(), &tr) || len(tr.Spans) != 4 {
 		t.Error("what was kept before cannot be read")
 	}
+	// Ten seconds of pressure: whoever writes in the background meets the wall.
+	pressed := time.Now()
+	for n := uint64(0); time.Since(pressed) < 10*time.Second; n++ {
+		td := ptrace.NewTraces()
+		order(td, 20_000+n, time.Now(), n%2 == 0)
+		_ = s.send(t.Context(), td)
+		if n%2000 == 0 {
+			code, body := p.order("PUT", "/api/v1/routes/pay", `{"stable":"v1","by":"ana"}`)
+			if code != 200 && code != 503 && code != 504 {
+				t.Fatalf("a change on a full disk: %d %s", code, body)
+			}
+			if n == 0 {
+				t.Logf("a change on a full disk: %d %s", code, body)
+			}
+			if code, body := p.get("/api/v1/overview"); code != 200 {
+				t.Fatalf("overview on a full disk: %d %s", code, body)
+			}
+		}
+	}
+	p.alive()
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +166,15 @@ func TestFullDisk(t *testing.T) {
 		return s.send(t.Context(), td) == nil
 	})
 	p.alive()
+	within(t, 30*time.Second, "routes can be changed again", func() bool {
+		code, _ := p.order("PUT", "/api/v1/routes/pay", `{"stable":"v1","by":"ana"}`)
+		return code == 200
+	})
+	for line := range strings.Lines(p.stderr()) {
+		if !strings.Contains(line, "request api.") {
+			t.Log(line)
+		}
+	}
 	p.stop()
 }
 

@@ -197,6 +197,14 @@ func TestAnIncidentOpensAndResolves(t *testing.T) {
 	if code, md := p.get("/api/v1/incidents/" + id + "/report?lang=zh"); code != 200 || !bytes.Contains(md, []byte("bank")) {
 		t.Errorf("report: %d %s", code, md)
 	}
+	// A restart in the middle of the outage neither ends the incident nor takes
+	// the outage for usual.
+	p.kill()
+	p = start(t, dir)
+	s = dial(t, p.grpc)
+	if load(20*time.Second, true, func() bool { l := incidents(); return len(l) != 1 || l[0].ID != id || l[0].State != "open" }) {
+		t.Errorf("after a kill -9 in the outage: %+v", incidents())
+	}
 	healed := time.Now()
 	if !load(90*time.Second, false, func() bool { return incidents()[0].State == "resolved" }) {
 		t.Fatalf("not resolved 90 s after the cure: %+v", incidents())
