@@ -118,6 +118,12 @@ func (d *Detector) Step(now time.Time, stats []topology.Stat) []Symptom {
 			t = &track{}
 			d.tracks[k] = t
 		}
+		t.kin = nil
+		if s.Version != "" {
+			if own := d.tracks[trackKey{s.Service, topology.Own}]; own != nil && own.past.calls >= known {
+				t.kin = &own.past
+			}
+		}
 		t.observe(sec, s, &d.Settings)
 		seen = append(seen, t)
 		if s.Version != "" || s.Service != "" {

@@ -42,6 +42,7 @@ type track struct {
 	learnt   int64 // newest second that went, or was kept from going, into the past
 	ring     [reach]second
 	past     past
+	kin      *past // of the service a version belongs to, once that is known; nil otherwise
 	doubt    int64 // since when suspect; 0 when not
 	errors   sign
 	slow     sign
@@ -88,7 +89,7 @@ func (t *track) observe(sec int64, s *topology.Stat, set *Settings) {
 	if calls > 0 || rejected > 0 {
 		t.lastWish = sec
 	}
-	if calls > 0 && sec-t.first >= int64(set.WarmUp/time.Second) {
+	if calls > 0 && (t.kin != nil || sec-t.first >= int64(set.WarmUp/time.Second)) {
 		slot := &t.ring[sec%reach]
 		if slot.sec != sec {
 			*slot = second{sec: sec}
@@ -159,6 +160,9 @@ func (t *track) judge(sec int64, now time.Time, set *Settings, rival bool) []Sym
 		value: func(w tally) float64 { return float64(w.bad) / float64(w.calls) },
 	}
 	failures.usual = failures.share()
+	if t.kin != nil && t.past.calls < known {
+		failures.usual = t.kin.errors / t.kin.calls
+	}
 	doubt := t.measure(&t.errors, sec, &failures, set)
 	if t.update(&t.errors, sec, &failures, set, rival) {
 		out = append(out, t.symptom(&t.errors, ErrorShare, now))
@@ -266,7 +270,11 @@ func (t *track) measure(s *sign, sec int64, q *question, set *Settings) (doubt b
 		}
 		calls, was, large, limit := q.calls, q.was, max(win.share, q.least), set.Chance
 		p := 0.0
-		if calls < known { // young: what came before the window stands for the past
+		switch {
+		case calls >= known:
+		case t.kin != nil: // a version of a service with a past
+			calls, was = t.kin.calls, t.kin.errors
+		default: // young: what came before the window stands for the past
 			before := t.tally(0, sec-win.seconds, q.bad, false)
 			calls, was = float64(before.calls), float64(before.bad)
 			limit *= 100         // it is asked for some seconds only
