@@ -55,10 +55,11 @@ type OTLP struct {
 	// Batch is how long a span or log record waits for company; 0 or negative
 	// means 500ms. (The SDK's own defaults are 5s and 1s.)
 	Batch time.Duration
-	// Queue is how many spans, and how many log records, wait at most; 0 or
-	// negative means 8192. When it is full spans are dropped as they come and
-	// log records from the oldest on; the metric surefoot.telemetry.items
-	// counts them.
+	// Queue is how many spans wait at most; 0 or negative means 8192. Of log
+	// records a quarter as many wait (2048, the SDK's own default): the SDK sets
+	// 650 bytes aside for each from the start, 5 MB for 8192. When a queue is
+	// full spans are dropped as they come and log records from the oldest on;
+	// the metric surefoot.telemetry.items counts them.
 	Queue int
 	// SampleRatio is the share of traces begun here that are recorded; 0 means
 	// 1, negative means none. What the caller decided is kept.
@@ -198,7 +199,7 @@ func (o OTLP) providers(ctx context.Context, conn *grpc.ClientConn, res *resourc
 	queued := sdktrace.NewBatchSpanProcessor(spanExporter{spans, w}, sdktrace.WithBatchTimeout(o.Batch),
 		sdktrace.WithMaxQueueSize(o.Queue), sdktrace.WithMaxExportBatchSize(batchSize), sdktrace.WithExportTimeout(sendLimit))
 	logged := sdklog.NewBatchProcessor(logExporter{records, w}, sdklog.WithExportInterval(o.Batch),
-		sdklog.WithMaxQueueSize(o.Queue), sdklog.WithExportMaxBatchSize(batchSize), sdklog.WithExportTimeout(sendLimit))
+		sdklog.WithMaxQueueSize(max(o.Queue/4, 1)), sdklog.WithExportMaxBatchSize(batchSize), sdklog.WithExportTimeout(sendLimit))
 	return &providers{
 		traces: sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSampler(o.sampler()),
 			sdktrace.WithSpanProcessor(spanCounter{queued, w})),
