@@ -43,7 +43,7 @@ type Options struct {
 	SpanAge  time.Duration    // spans that started longer ago are dropped; 0 means 72h, negative means kept
 	LogAge   time.Duration    // the same for log records; 0 means 72h, negative means kept
 	MaxBytes int64            // spans and logs on disk; the oldest go first; 0 means 4 GiB, negative means no limit
-	Reserve  int64            // Put refuses when the disk has less than this free; 0 means 64 MiB or an eighth of the disk, whichever is less; negative means off
+	Reserve  int64            // Put refuses when the disk has less than this free; 0 means 256 MiB or an eighth of the disk, whichever is less, but at least 4 Memtables, so that what is running can end and Open can write what the log holds; negative means off
 	Cache    int64            // block cache; 0 means 16 MiB
 	Memtable int64            // size of a table in memory before it is written; 0 means 8 MiB
 	Every    time.Duration    // how often retention looks; 0 means 1m, negative means never
@@ -103,9 +103,10 @@ type Store struct {
 	closed bool
 }
 
-// Open opens or creates the store in dir. A folder that another process has
-// open gives an error of kind FailedPrecondition; a folder that cannot be
-// written, or does not hold a store, gives Unavailable.
+// Open opens or creates the store in dir and reads its log back. A folder that
+// another process has open gives an error of kind FailedPrecondition; one that
+// cannot be written, does not hold a store, or lies on a full disk gives
+// Unavailable.
 func Open(dir string, opts Options) (*Store, error) {
 	const op = "pebble.Open"
 	opts = opts.orDefault()
@@ -124,23 +125,69 @@ func Open(dir string, opts Options) (*Store, error) {
 	if s.lock, err = pebble.LockDirectory(dir, fs); err != nil {
 		return nil, errs.New(errs.FailedPrecondition, op, "the data folder is in use by another process, or cannot be locked").With("dir", dir).Because(err)
 	}
-	if s.db, err = pebble.Open(dir, s.pebbleOptions(fs)); err != nil {
-		_ = s.lock.Close()
-		return nil, errs.New(errs.Unavailable, op, "cannot open the data folder").With("dir", dir).Because(err)
+	s.dir = dir
+	if err := s.open(op, fs); err != nil {
+		return nil, err
 	}
 	if s.opts.Reserve == 0 {
-		s.opts.Reserve = 64 << 20
+		s.opts.Reserve = 256 << 20
 		if u, err := vfs.Default.GetDiskUsage(dir); err == nil {
-			s.opts.Reserve = min(s.opts.Reserve, int64(u.TotalBytes/8))
+			s.opts.Reserve = max(min(s.opts.Reserve, int64(u.TotalBytes/8)), 4*s.opts.Memtable)
 		}
 	}
-	s.dir = dir
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.spawn("writer", s.write)
 	if s.opts.Every > 0 {
 		s.spawn("retention", s.retain)
 	}
 	return s, nil
+}
+
+// open opens the database unless the disk is full: reading the log back writes
+// tables, and would wait for room for ever. An attempt that meets a full disk
+// halfway is left behind; it closes itself when there is room, until when the
+// folder stays locked.
+func (s *Store) open(op string, fs vfs.FS) error {
+	full := errs.New(errs.Unavailable, op, "the disk of the store is full: it needs some room to start").With("dir", s.dir)
+	if free, err := s.disk.usage(s.dir); err == nil && int64(free) < s.opts.Memtable {
+		_ = s.lock.Close()
+		return full.With("free", free)
+	}
+	var mu sync.Mutex
+	left := false
+	task := safe.Go(context.Background(), "store/pebble open", func(context.Context) error {
+		keep := false
+		defer func() { // also when pebble gave up: see logger.Fatalf
+			if !keep {
+				_ = s.lock.Close()
+			}
+		}()
+		db, err := pebble.Open(s.dir, s.pebbleOptions(fs))
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if left {
+			return db.Close()
+		}
+		s.db, keep = db, true
+		return nil
+	})
+	select {
+	case <-task.Done():
+	case <-s.disk.whenFull():
+		mu.Lock()
+		defer mu.Unlock()
+		if s.db == nil {
+			left = true
+			return full
+		}
+	}
+	if err := task.Wait(); err != nil {
+		return errs.New(errs.Unavailable, op, "cannot open the data folder").With("dir", s.dir).Because(err)
+	}
+	return nil
 }
 
 func (s *Store) pebbleOptions(fs vfs.FS) *pebble.Options {

@@ -194,3 +194,15 @@ func (s *Store) Close() error {
 	}
 	return nil
 }
+
+// Flush writes what is in memory to its final files and waits for that. Put
+// does not need it; measurements and backups do.
+func (s *Store) Flush() error {
+	const op = "pebble.Flush"
+	end, err := s.begin(op)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return readError(op, s.db.Flush())
+}

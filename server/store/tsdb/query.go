@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	promdb "github.com/prometheus/prometheus/tsdb"
 
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/server/store"
@@ -22,8 +23,8 @@ const (
 // Query implements store.Series.
 func (s *Store) Query(ctx context.Context, q string, at time.Time) (store.Result, error) {
 	const op = "tsdb.Query"
-	return s.run(ctx, op, q, func(ctx context.Context) (promql.Query, error) {
-		return s.engine.NewInstantQuery(ctx, s.db, nil, q, at)
+	return s.run(ctx, op, q, func(db *promdb.DB) (promql.Query, error) {
+		return s.engine.NewInstantQuery(ctx, db, nil, q, at)
 	})
 }
 
@@ -39,13 +40,13 @@ func (s *Store) QueryRange(ctx context.Context, q string, start, end time.Time, 
 	case end.Sub(start)/step > maxPoints:
 		return store.Result{}, errs.New(errs.Invalid, op, "the range has more than 11000 points a series; use a longer step")
 	}
-	return s.run(ctx, op, q, func(ctx context.Context) (promql.Query, error) {
-		return s.engine.NewRangeQuery(ctx, s.db, nil, q, start, end, step)
+	return s.run(ctx, op, q, func(db *promdb.DB) (promql.Query, error) {
+		return s.engine.NewRangeQuery(ctx, db, nil, q, start, end, step)
 	})
 }
 
 // run waits for its turn and evaluates. The wait and the work end with ctx.
-func (s *Store) run(ctx context.Context, op, q string, prepare func(context.Context) (promql.Query, error)) (store.Result, error) {
+func (s *Store) run(ctx context.Context, op, q string, prepare func(*promdb.DB) (promql.Query, error)) (store.Result, error) {
 	if len(q) > maxQuery {
 		return store.Result{}, errs.New(errs.Invalid, op, "the query is longer than 16 KiB")
 	}
@@ -55,12 +56,12 @@ func (s *Store) run(ctx context.Context, op, q string, prepare func(context.Cont
 	case <-ctx.Done():
 		return store.Result{}, errs.Wrap(ctx.Err(), op)
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.db == nil {
-		return store.Result{}, errs.New(errs.Unavailable, op, "the store is closed")
+	h, end, err := s.begin(op)
+	if err != nil {
+		return store.Result{}, err
 	}
-	query, err := prepare(ctx)
+	defer end()
+	query, err := prepare(h.db)
 	if err != nil {
 		if ctx.Err() != nil {
 			return store.Result{}, errs.Wrap(ctx.Err(), op)

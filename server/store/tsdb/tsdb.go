@@ -19,7 +19,9 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,9 +31,10 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	promdb "github.com/prometheus/prometheus/tsdb"
-	"github.com/prometheus/prometheus/util/compression"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 
 	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/safe"
 	"github.com/surefoot-go/surefoot/server/store"
 )
 
@@ -42,11 +45,12 @@ type Options struct {
 	MaxBytes   int64            // blocks on disk, the oldest go first; 0 means 1 GiB, negative means no limit
 	OutOfOrder time.Duration    // how late a sample may come; 0 means 5m, negative means not at all
 	Ahead      time.Duration    // how far ahead of the clock a sample may be: one from next year would make all of today's too old; 0 means 10m
-	Reserve    int64            // Put refuses when the disk has less than this free; 0 means 64 MiB or an eighth of the disk, whichever is less; negative means off
+	Reserve    int64            // Put refuses when the disk has less than this free; 0 means 256 MiB or an eighth of the disk, whichever is less, but at least 16 MiB, which Open needs; negative means off
 	MaxSamples int              // a query that needs more at once fails; 0 means 2 million, 32 MB
 	Timeout    time.Duration    // a query that takes longer fails; 0 means 30s
 	Queries    int              // queries at once, others wait; 0 means 4
 	Lookback   time.Duration    // how old the newest sample of a series may be to count as its value; 0 means 5m, Prometheus' own
+	Every      time.Duration    // how often finished chunks and blocks are written; 0 means 1m, Prometheus' own
 	Log        *slog.Logger     // nil means slog.Default()
 	Now        func() time.Time // for tests; nil means time.Now
 }
@@ -62,6 +66,7 @@ func (o Options) orDefault() Options {
 	def(&o.Ahead, 10*time.Minute)
 	def(&o.Timeout, 30*time.Second)
 	def(&o.Lookback, 5*time.Minute)
+	def(&o.Every, time.Minute)
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 1 << 30
 	}
@@ -88,12 +93,19 @@ type Store struct {
 	engine *promql.Engine
 	turn   chan struct{} // one token a running query
 
-	mu     sync.RWMutex // held for reading by every use of db
-	db     *promdb.DB   // nil when closed, or broken and not yet opened again
-	closed bool
+	lock   fileutil.Releaser
+	stop   context.CancelFunc
+	keeper *safe.Task
 
-	breakMu sync.Mutex
-	broken  time.Time // when the log was last found unwritable; zero if it is sound
+	handle atomic.Pointer[handle] // nil when closed
+	mu     sync.Mutex             // held while the handle is being replaced
+}
+
+// handle is one opening of the database.
+type handle struct {
+	db    *promdb.DB
+	state atomic.Int32
+	use   sync.RWMutex // held for reading by every use, for writing to close
 }
 
 var _ store.Series = (*Store)(nil)
@@ -109,19 +121,29 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, errs.New(errs.Unavailable, op, "cannot create the data folder").With("dir", dir).Because(err)
 	}
 	if s.opts.Reserve == 0 {
-		s.opts.Reserve = 64 << 20
+		s.opts.Reserve = 256 << 20
 		if u, err := vfs.Default.GetDiskUsage(dir); err == nil {
-			s.opts.Reserve = min(s.opts.Reserve, int64(u.TotalBytes/8))
+			s.opts.Reserve = max(min(s.opts.Reserve, int64(u.TotalBytes/8)), room)
 		}
 	}
-	db, err := s.open()
+	lock, _, err := fileutil.Flock(filepath.Join(dir, "lock"))
 	if err != nil {
-		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
-			return nil, errs.New(errs.FailedPrecondition, op, "the data folder is in use by another process, or cannot be locked").With("dir", dir).Because(err)
-		}
+		return nil, errs.New(errs.FailedPrecondition, op, "the data folder is in use by another process, or cannot be locked").With("dir", dir).Because(err)
+	}
+	s.lock = lock
+	if s.free() < room {
+		_ = lock.Release()
+		return nil, errs.New(errs.Unavailable, op, "the disk of the store is full: it needs 16 MiB to start").With("dir", dir)
+	}
+	h, err := s.open()
+	if err != nil {
+		_ = lock.Release()
 		return nil, errs.New(errs.Unavailable, op, "cannot open the data folder").With("dir", dir).Because(err)
 	}
-	s.db = db
+	s.handle.Store(h)
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.keeper = safe.Go(ctx, "store/tsdb keeper", s.keep)
 	s.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:               quiet(s.opts.Log),
 		MaxSamples:           s.opts.MaxSamples,
@@ -137,18 +159,6 @@ func Open(dir string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) open() (*promdb.DB, error) {
-	o := promdb.DefaultOptions()
-	o.RetentionDuration = s.opts.Age.Milliseconds()
-	o.MaxBytes = max(0, s.opts.MaxBytes)
-	o.OutOfOrderTimeWindow = max(0, s.opts.OutOfOrder).Milliseconds()
-	o.WALSegmentSize = 16 << 20
-	o.WALCompression = compression.Snappy
-	o.StripeSize = 1 << 10 // 16384 empty maps are 2 MB nobody asked for
-	o.HeadChunksWriteBufferSize = 1 << 20
-	return promdb.Open(s.dir, quiet(s.opts.Log), nil, o, nil)
-}
-
 // Put implements store.Series. Besides what the contract says, it drops
 // samples further ahead of the clock than Options.Ahead.
 func (s *Store) Put(ctx context.Context, samples []store.Sample) (dropped int, err error) {
@@ -159,20 +169,26 @@ func (s *Store) Put(ctx context.Context, samples []store.Sample) (dropped int, e
 	if err := ctx.Err(); err != nil {
 		return 0, errs.Wrap(err, op)
 	}
-	if s.opts.Reserve > 0 {
-		if u, err := vfs.Default.GetDiskUsage(s.dir); err == nil && int64(u.AvailBytes) < s.opts.Reserve {
-			return 0, s.noRoom(op).With("free", u.AvailBytes).With("reserve", s.opts.Reserve)
-		}
+	if free := s.free(); free < s.opts.Reserve {
+		return 0, s.noRoom(op).With("free", free).With("reserve", s.opts.Reserve)
 	}
 	if err := s.mend(op); err != nil {
 		return 0, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.db == nil {
-		return 0, errs.New(errs.Unavailable, op, "the store is closed")
+	h, end, err := s.begin(op)
+	if err != nil {
+		return 0, err
 	}
-	app := s.db.Appender(ctx)
+	defer end()
+	err = s.guard(h, op, func() (err error) {
+		dropped, err = s.append(ctx, h, op, samples)
+		return err
+	})
+	return dropped, err
+}
+
+func (s *Store) append(ctx context.Context, h *handle, op string, samples []store.Sample) (dropped int, err error) {
+	app := h.db.Appender(ctx)
 	latest := s.opts.Now().Add(s.opts.Ahead)
 	var b labels.ScratchBuilder
 	for i := range samples {
@@ -196,9 +212,7 @@ func (s *Store) Put(ctx context.Context, samples []store.Sample) (dropped int, e
 		}
 	}
 	if err := app.Commit(); err != nil {
-		s.breakMu.Lock()
-		s.broken = s.opts.Now()
-		s.breakMu.Unlock()
+		h.state.CompareAndSwap(sound, torn)
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			return 0, s.noRoom(op).Because(err)
 		}
@@ -215,53 +229,6 @@ func (s *Store) noRoom(op string) *errs.Error {
 func isLate(err error) bool {
 	return errors.Is(err, storage.ErrOutOfOrderSample) || errors.Is(err, storage.ErrOutOfBounds) ||
 		errors.Is(err, storage.ErrTooOldSample) || errors.Is(err, storage.ErrDuplicateSampleForTimestamp)
-}
-
-// mend opens the database again after its log could not be written: the log
-// may end in half a record, and what came after one would be thrown away at
-// the next start. Opening cuts the half record off and begins a new segment.
-func (s *Store) mend(op string) error {
-	s.breakMu.Lock()
-	defer s.breakMu.Unlock()
-	if s.broken.IsZero() {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil
-	}
-	if s.db != nil {
-		if err := s.db.Close(); err != nil {
-			s.opts.Log.Warn("series store: closing after a failed write", "err", err)
-		}
-		s.db = nil
-	}
-	db, err := s.open()
-	if err != nil {
-		return errs.New(errs.Unavailable, op, "the store cannot write; it tries to open again at the next write").Because(err)
-	}
-	s.db, s.broken = db, time.Time{}
-	s.opts.Log.Info("series store: opened again after a failed write")
-	return nil
-}
-
-// Close waits for running queries and closes the files. Later calls do
-// nothing.
-func (s *Store) Close() error {
-	const op = "tsdb.Close"
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.db == nil {
-		return nil
-	}
-	err := s.db.Close()
-	s.db = nil
-	if err != nil {
-		return errs.New(errs.Unavailable, op, "closing the store failed; what was acknowledged is in the log").With("dir", s.dir).Because(err)
-	}
-	return nil
 }
 
 // quiet passes on warnings and errors: the engine's information is a dozen
