@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/surefoot-go/surefoot/server/detect"
 	"github.com/surefoot-go/surefoot/server/rollout"
 	"github.com/surefoot-go/surefoot/server/topology"
 )
@@ -19,6 +20,16 @@ type release struct {
 type note struct {
 	service, version string
 	text, textZh     string
+	action           rollout.Action
+}
+
+// symptom is the failure that led to the rollback, for an incident of its own
+// where the detector, which waits for other signs than the rule, saw none.
+func (n note) symptom(now time.Time) detect.Symptom {
+	return detect.Symptom{
+		Target: n.service + "@" + n.version, Kind: topology.Service, Metric: detect.ErrorShare,
+		Value: float64(n.action.Failed) / float64(max(n.action.Calls, 1)), Since: n.action.Since, At: now, Samples: n.action.Calls,
+	}
 }
 
 // releases judges every canary that takes traffic, each second, and takes a
@@ -124,7 +135,7 @@ func (r *releases) run(ctx context.Context) error {
 				continue
 			}
 			r.log.Warn("release taken off traffic, pending review", "service", o.service, "version", o.version, "reason", o.action.Reason)
-			n := note{o.service, o.version, "Taken off traffic: " + o.action.Reason, "已摘除流量:" + o.action.ReasonZh}
+			n := note{o.service, o.version, "Taken off traffic: " + o.action.Reason, "已摘除流量：" + o.action.ReasonZh, o.action}
 			select {
 			case r.notes <- n:
 			case <-ctx.Done():

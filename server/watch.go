@@ -148,12 +148,18 @@ func (w *watch) step(ctx context.Context, now time.Time) {
 	w.live.picture.Store(&t)
 	w.live.tick(now)
 
+	notes := w.rel.step(now, stats)
+	for _, n := range notes {
+		if !w.seen(n.service, symptoms) {
+			symptoms = append(symptoms, n.symptom(now))
+		}
+	}
 	for _, ev := range w.book.Step(now, symptoms, t) {
 		w.tell(ctx, ev)
 		w.ward.noticed(ev)
 	}
-	for _, note := range w.rel.step(now, stats) {
-		w.released(ctx, now, note)
+	for _, n := range notes {
+		w.released(ctx, now, n)
 	}
 	w.ward.visit(now, w.Incidents(), t)
 	w.ward.forget(w.Incidents())
@@ -227,6 +233,16 @@ func (w *watch) explain(ctx context.Context, now time.Time, v verdict) {
 	if changed {
 		w.tell(ctx, ev)
 	}
+}
+
+// seen tells whether somebody knows already that the service is in trouble.
+func (w *watch) seen(service string, active []detect.Symptom) bool {
+	return slices.ContainsFunc(w.Incidents(), func(i alert.Incident) bool {
+		return i.State == alert.Open && concerns(i, service)
+	}) || slices.ContainsFunc(active, func(s detect.Symptom) bool {
+		name, _, _ := strings.Cut(s.Target, "@")
+		return name == service
+	})
 }
 
 // released writes a release's end into the incidents that it concerns.

@@ -97,6 +97,22 @@ func TestABadReleaseIsTakenOff(t *testing.T) {
 		t.Errorf("after %s already: the rule says 3 s", took)
 	}
 	t.Log(get().Review.Reason)
+	within(t, 10*time.Second, "an incident tells of it", func() bool {
+		var l struct {
+			Incidents []struct {
+				Timeline []struct{ Text, TextZh string }
+			}
+		}
+		if !p.ask("/api/v1/incidents", &l) || len(l.Incidents) != 1 {
+			return false
+		}
+		for _, e := range l.Incidents[0].Timeline {
+			if strings.HasPrefix(e.Text, "Taken off traffic: version v2") && strings.HasPrefix(e.TextZh, "已摘除流量") {
+				return true
+			}
+		}
+		return false
+	})
 	if code, body := p.order("PUT", "/api/v1/routes/pay", put+`}`); code != 409 || !strings.Contains(body, `"pending_review"`) {
 		t.Errorf("traffic to a version pending review: %d %s", code, body)
 	}
