@@ -20,8 +20,9 @@ type Book struct {
 
 	incidents []*Incident
 	count     int
-	loaded    bool      // Load was called, Step not yet
-	graceEnd  time.Time // no symptom clears before
+	loaded    bool      // Load brought open incidents, Step was not called yet
+	loadedAt  time.Time // first Step after that
+	graceEnd  time.Time // no symptom of theirs clears before
 }
 
 const (
@@ -38,12 +39,12 @@ func (b *Book) Load(incidents []Incident) {
 	for _, i := range incidents {
 		c := i.clone()
 		b.incidents = append(b.incidents, &c)
+		b.loaded = b.loaded || c.State == Open
 		if n, err := strconv.Atoi(i.ID[strings.LastIndexByte(i.ID, '-')+1:]); err == nil {
 			b.count = max(b.count, n)
 		}
 	}
 	slices.SortStableFunc(b.incidents, func(x, y *Incident) int { return x.OpenedAt.Compare(y.OpenedAt) })
-	b.loaded = true
 }
 
 // Step takes in the active symptoms as of now and the graph they live in, and
@@ -57,6 +58,7 @@ func (b *Book) Step(now time.Time, active []detect.Symptom, t topology.Topology)
 	now = now.UTC().Truncate(time.Millisecond)
 	if b.loaded {
 		b.loaded = false
+		b.loadedAt = now
 		b.graceEnd = now.Add(cmp.Or(b.Grace, time.Minute))
 	}
 	s := step{book: b, now: now, graph: newGraph(t), what: map[*Incident]Kind{}}
@@ -228,15 +230,12 @@ func weight(s detect.Symptom) float64 {
 
 // clear notes which symptoms are gone.
 func (s *step) clear(active []detect.Symptom) {
-	if s.now.Before(s.book.graceEnd) {
-		return
-	}
 	is := map[string]bool{}
 	for _, sym := range active {
 		is[sym.Target+" "+sym.Metric] = true
 	}
 	for _, i := range s.book.incidents {
-		if i.State != Open {
+		if i.State != Open || s.spared(i) {
 			continue
 		}
 		for k := range i.Symptoms {
@@ -251,12 +250,18 @@ func (s *step) clear(active []detect.Symptom) {
 	}
 }
 
+// spared tells whether i is of an earlier run, whose symptoms a detector that
+// has just begun to learn cannot see yet.
+func (s *step) spared(i *Incident) bool {
+	return s.now.Before(s.book.graceEnd) && i.OpenedAt.Before(s.book.loadedAt)
+}
+
 // finish resolves what has been quiet for long enough and returns the events.
 func (s *step) finish() []Event {
 	hold := cmp.Or(s.book.Hold, 10*time.Second)
 	var out []Event
 	for _, i := range s.book.incidents {
-		if i.State == Open && !s.now.Before(s.book.graceEnd) && quietSince(i, s.now) >= hold {
+		if i.State == Open && !s.spared(i) && quietSince(i, s.now) >= hold {
 			at := s.now
 			i.State, i.ResolvedAt = Ended, &at
 			s.say(i, Entry{
