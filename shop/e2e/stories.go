@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -127,7 +126,10 @@ func badRelease(ctx context.Context, s *system) error {
 	}
 	if err := s.must(ctx, 10*time.Second, say{"Chen Li clears the review; a release is possible again", "Chen Li 通过复审，可再次发布"}, func(ctx context.Context) (string, bool) {
 		r, ok, err := s.plane.route(ctx, "payment")
-		return fmt.Sprint(err), err == nil && ok && (r.Review == nil)
+		if err != nil {
+			return err.Error(), false
+		}
+		return "", ok && r.Review == nil
 	}); err != nil {
 		return err
 	}
