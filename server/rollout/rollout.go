@@ -28,9 +28,9 @@ import (
 type Rule struct {
 	MaxErrorShare float64       // 0..1, exceeded when strictly over; 0 means 0.03, negative means never roll back
 	For           time.Duration // how long without a break; 0 means 30s, negative means at once
-	// MinSamples is how many calls it takes to judge at all. 0 means as many as
-	// keep one failure alone under MaxErrorShare: 34 at 3 %, where one failure
-	// is 2.9 %. Negative means 1.
+	// MinSamples is how many calls it takes to judge at all; 0 means 10, negative
+	// means 1. Besides, the share must be over MaxErrorShare with one failure
+	// taken away: one alone never decides, however few the calls.
 	MinSamples int
 }
 
@@ -38,7 +38,8 @@ const (
 	defaultShare = 0.03
 	defaultFor   = 30 * time.Second
 	memory       = 10 * time.Minute // calls older than this are forgotten
-	resolution   = time.Second      // calls nearer to each other are counted together
+	defaultCalls = 10
+	resolution   = time.Second // calls nearer to each other are counted together
 )
 
 // OrDefault returns r with its defaults written out.
@@ -51,10 +52,10 @@ func (r Rule) OrDefault() Rule {
 	}
 	r.For = max(r.For, 0)
 	switch {
-	case r.MinSamples < 0 || r.MaxErrorShare < 0:
+	case r.MinSamples < 0:
 		r.MinSamples = 1
 	case r.MinSamples == 0:
-		r.MinSamples = int(min(math.Floor(1/r.MaxErrorShare), 1e6)) + 1
+		r.MinSamples = defaultCalls
 	}
 	return r
 }
@@ -121,6 +122,11 @@ func (c count) over(limit float64) bool {
 	return limit >= 0 && c.calls > 0 && float64(c.bad) > limit*float64(c.calls)
 }
 
+// plainly tells whether it still does with one failure taken away.
+func (c count) plainly(limit float64) bool {
+	return count{calls: c.calls, bad: c.bad - 1}.over(limit)
+}
+
 // Step folds one sample into m and says what to do. now must not run backwards;
 // where it does, the step counts as taken at the latest time seen. A pause
 // between steps longer than the rule's For starts the measuring afresh: nobody
@@ -163,7 +169,7 @@ func (m *Machine) Step(now time.Time, s Sample) Action {
 	// Time runs from the first failure to the newest one: good calls that
 	// follow a shorter trouble must not fill up the time.
 	lasted := m.lastBad.Sub(m.since)
-	if m.lastBad.IsZero() || lasted < r.For || m.streak.calls < r.MinSamples || !m.streak.over(r.MaxErrorShare) {
+	if m.lastBad.IsZero() || lasted < r.For || m.streak.calls < r.MinSamples || !m.streak.plainly(r.MaxErrorShare) {
 		a.Reason, a.ReasonZh = watching(m.streak, r)
 		return a
 	}
@@ -219,7 +225,7 @@ func (m *Machine) recent(now time.Time, r Rule) count {
 func watching(c count, r Rule) (en, zh string) {
 	return fmt.Sprintf("error share %s, over %s; rolled back if it lasts %s over at least %d calls",
 			percent(c), limit(r), r.For, r.MinSamples),
-		fmt.Sprintf("错误率 %s,超过 %s;若持续 %s 且不少于 %d 次调用,将自动回滚",
+		fmt.Sprintf("错误率 %s，超过 %s；若持续 %s 且不少于 %d 次调用，将自动回滚",
 			percent(c), limit(r), r.For, r.MinSamples)
 }
 
@@ -227,7 +233,7 @@ func rollback(version string, c count, lasted time.Duration, r Rule) (en, zh str
 	lasted = lasted.Round(time.Second)
 	return fmt.Sprintf("version %s: error share %s for %s (%d of %d calls failed), rule: over %s for %s",
 			version, percent(c), lasted, c.bad, c.calls, limit(r), r.For),
-		fmt.Sprintf("版本 %s:错误率 %s,已持续 %s(%d 次调用中 %d 次失败),规则:超过 %s 持续 %s",
+		fmt.Sprintf("版本 %s：错误率 %s，已持续 %s（%d 次调用中 %d 次失败），规则：超过 %s 持续 %s",
 			version, percent(c), lasted, c.calls, c.bad, limit(r), r.For)
 }
 

@@ -55,13 +55,14 @@ func TestRule(t *testing.T) {
 		{"one failed call of one, then good ones", rollout.Rule{}, join(steady(1, 0, 1), steady(600, 1, 0)), -1},
 		{"29 s of trouble, then good", rollout.Rule{}, join(steady(30, 5, 5), steady(600, 10, 0)), -1},
 		{"trouble in bursts of 10 s", rollout.Rule{}, join(steady(10, 0, 9), steady(20, 9, 0), steady(10, 0, 9), steady(60, 9, 0)), -1},
-		{"everything fails at one call a second", rollout.Rule{}, steady(600, 0, 1), 33},  // the 34th call
-		{"one call in half a minute, all failing", rollout.Rule{}, sparse(1200, 30), 990}, // the 34th call
-		{"failures with silence between", rollout.Rule{}, sparse(600, 10), 330},
+		{"everything fails at one call a second", rollout.Rule{}, steady(600, 0, 1), 30},
+		{"one call in half a minute, all failing", rollout.Rule{}, sparse(1200, 30), 270}, // the tenth call
+		{"failures with silence between", rollout.Rule{}, sparse(600, 10), 90},
 		{"one call in eleven minutes", rollout.Rule{}, sparse(100000, 660), -1}, // too rare to judge
 		{"own numbers", rollout.Rule{MaxErrorShare: 0.5, For: 5 * time.Second, MinSamples: 3}, steady(60, 1, 2), 5},
 		{"off", rollout.Rule{MaxErrorShare: -1}, steady(600, 0, 20), -1},
-		{"at once", rollout.Rule{For: -1, MinSamples: -1}, steady(60, 0, 1), 0},
+		{"at once", rollout.Rule{For: -1, MinSamples: -1}, steady(60, 0, 1), 1}, // one failure alone never decides
+		{"one failed call of 20, then silence", rollout.Rule{}, join(steady(1, 19, 1), steady(60, 0, 0)), -1},
 		{"negative counts are nothing", rollout.Rule{}, steady(60, -5, -5), -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -83,12 +84,9 @@ func sparse(seconds, n int) []rollout.Sample {
 }
 
 func TestDefaultsAreTheOnesDocumented(t *testing.T) {
-	want := rollout.Rule{MaxErrorShare: 0.03, For: 30 * time.Second, MinSamples: 34}
+	want := rollout.Rule{MaxErrorShare: 0.03, For: 30 * time.Second, MinSamples: 10}
 	if got := (rollout.Rule{}).OrDefault(); got != want {
 		t.Errorf("zero Rule means %+v, want %+v", got, want)
-	}
-	if got := (rollout.Rule{MaxErrorShare: 0.001}).OrDefault().MinSamples; got != 1001 {
-		t.Errorf("MinSamples at 0.1 %% is %d, want 1001", got)
 	}
 	if got := (rollout.Rule{MaxErrorShare: math.NaN()}).OrDefault().MaxErrorShare; got != 0.03 {
 		t.Errorf("NaN means %v", got)
@@ -182,7 +180,7 @@ func TestProperties(t *testing.T) {
 			for _, s := range samples[from : at+1] {
 				calls, bad = calls+s.Good+s.Bad, bad+s.Bad
 			}
-			if at-from < 30 || calls < 34 || float64(bad) <= 0.03*float64(calls) || calls != act.Calls || bad != act.Failed {
+			if at-from < 30 || calls < 10 || float64(bad-1) <= 0.03*float64(calls) || calls != act.Calls || bad != act.Failed {
 				t.Fatalf("rollback without evidence: %+v, seconds %d to %d, %d of %d failed", act, from, at, bad, calls)
 			}
 			if later, _ := run(&b, worse); later < 0 || later > at {
