@@ -50,6 +50,9 @@ type Service struct {
 // Place implements the gRPC method. Orders that were accepted come back without
 // error, whatever becomes of their payment. An order for which there is no
 // stock is an error of Kind Conflict, id "sold_out", or NotFound, "unknown_sku".
+// Asking again with the same key gives the same order, or the error
+// "in_progress" while it is not decided whether it is accepted,
+// "order_canceled" or "order_rejected" when it was not.
 func (s *Service) Place(ctx context.Context, in *shopv1.PlaceRequest) (*shopv1.Order, error) {
 	const op = "order.Place"
 	var wrong []string
@@ -74,15 +77,30 @@ func (s *Service) Place(ctx context.Context, in *shopv1.PlaceRequest) (*shopv1.O
 		return nil, errs.Wrap(err, op)
 	}
 	if !fresh {
-		if o.sku != in.Sku || o.quantity != in.Quantity {
-			return nil, errs.New(errs.Conflict, op, "this idempotency key belongs to another order").ID("idempotency_key_reused")
-		}
-		return o.wire(), nil
+		return again(in, &o)
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, payer{}, o.userID), patience)
 	defer cancel()
 	if err := s.advance(ctx, &o); err != nil {
 		return nil, errs.Wrap(err, op)
+	}
+	return o.wire(), nil
+}
+
+// again answers a request whose key is known. It must not say that an order is
+// accepted which the saga may still give up, or has: whoever placed it first,
+// perhaps a try of the same call that died, did not hear so either.
+func again(in *shopv1.PlaceRequest, o *order) (*shopv1.Order, error) {
+	const op = "order.Place"
+	switch {
+	case o.sku != in.Sku || o.quantity != in.Quantity:
+		return nil, errs.New(errs.Conflict, op, "this idempotency key belongs to another order").ID("idempotency_key_reused")
+	case o.state == New:
+		return nil, errs.New(errs.Unavailable, op, "this order is being placed; ask again with the same idempotency key").ID("in_progress").RetryAfter(500 * time.Millisecond)
+	case o.state == Canceling || o.state == Canceled:
+		return nil, errs.New(errs.Conflict, op, "this order was given up before any charge; place it again with a new idempotency key").ID("order_canceled")
+	case o.state == Rejected:
+		return nil, errs.New(errs.Conflict, op, o.reason).ID("order_rejected")
 	}
 	return o.wire(), nil
 }

@@ -183,6 +183,11 @@ func (w *world) state(id string) string {
 	return state
 }
 
+func (w *world) orders() (n int) {
+	w.must(w.orderDB.Row(w.t.Context(), []any{&n}, "SELECT COUNT(*) FROM orders"))
+	return n
+}
+
 // wire is a gRPC connection to the real services that loses calls on demand.
 type wire struct {
 	w  *world

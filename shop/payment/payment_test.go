@@ -207,7 +207,9 @@ func outage(t *testing.T, dsn string) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		time.Sleep(30*time.Second - time.Since(start))
+		b.mu.Lock()
 		during := len(b.asked) - 60
+		b.mu.Unlock()
 		time.Sleep(15 * time.Second)
 		cancel()
 		for _, o := range outboxes {

@@ -354,9 +354,9 @@ const file_shop_v1_order_proto_rawDesc = "" +
 	"\x11ORDER_STATUS_PAID\x10\x03\x12\x19\n" +
 	"\x15ORDER_STATUS_DECLINED\x10\x04\x12\x19\n" +
 	"\x15ORDER_STATUS_CANCELED\x10\x05\x12\x19\n" +
-	"\x15ORDER_STATUS_REJECTED\x10\x062\x97\x01\n" +
-	"\x06Orders\x12E\n" +
-	"\x05Place\x12\x1e.surefoot.shop.v1.PlaceRequest\x1a\x17.surefoot.shop.v1.Order\"\x03\x90\x02\x02\x12F\n" +
+	"\x15ORDER_STATUS_REJECTED\x10\x062\x92\x01\n" +
+	"\x06Orders\x12@\n" +
+	"\x05Place\x12\x1e.surefoot.shop.v1.PlaceRequest\x1a\x17.surefoot.shop.v1.Order\x12F\n" +
 	"\x03Get\x12!.surefoot.shop.v1.GetOrderRequest\x1a\x17.surefoot.shop.v1.Order\"\x03\x90\x02\x01B4Z2github.com/surefoot-go/surefoot/shop/shopv1;shopv1b\x06proto3"
 
 var (

@@ -32,8 +32,10 @@ const (
 //
 // Orders owns the saga of an order: reserve stock, charge, confirm.
 type OrdersClient interface {
-	// Place accepts an order. The same idempotency key returns the same order,
-	// whatever else the request says.
+	// Place accepts an order. The same idempotency key of the same user returns
+	// the same order; with other goods it is ABORTED, "idempotency_key_reused".
+	// It has no idempotency_level, so that no client repeats it by itself: when
+	// the saga failed, a repeat hears "order_canceled" instead of the reason.
 	Place(ctx context.Context, in *PlaceRequest, opts ...grpc.CallOption) (*Order, error)
 	// Get returns one order, or NOT_FOUND.
 	Get(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*Order, error)
@@ -73,8 +75,10 @@ func (c *ordersClient) Get(ctx context.Context, in *GetOrderRequest, opts ...grp
 //
 // Orders owns the saga of an order: reserve stock, charge, confirm.
 type OrdersServer interface {
-	// Place accepts an order. The same idempotency key returns the same order,
-	// whatever else the request says.
+	// Place accepts an order. The same idempotency key of the same user returns
+	// the same order; with other goods it is ABORTED, "idempotency_key_reused".
+	// It has no idempotency_level, so that no client repeats it by itself: when
+	// the saga failed, a repeat hears "order_canceled" instead of the reason.
 	Place(context.Context, *PlaceRequest) (*Order, error)
 	// Get returns one order, or NOT_FOUND.
 	Get(context.Context, *GetOrderRequest) (*Order, error)

@@ -78,6 +78,9 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 	pool.SetMaxIdleConns(o.Conns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	db := &DB{pool: pool, runner: runner{on: pool, limit: o.Timeout, postgres: driver == "pgx"}}
+	if !db.postgres {
+		db.writer = make(chan struct{}, 1)
+	}
 	if o.Tracer != nil {
 		db.tracer = o.Tracer.Tracer("github.com/surefoot-go/surefoot/shop/sqldb")
 		db.namespace = o.Namespace
@@ -117,6 +120,10 @@ func (db *DB) Tx(ctx context.Context, name string, fn func(*Tx) error) (err erro
 	defer cancel()
 	ctx, end := db.span(ctx, name, "")
 	defer func() { end(err) }()
+	if err := db.queue(ctx); err != nil {
+		return db.fail(err)
+	}
+	defer db.leave()
 	tx, err := db.pool.BeginTx(ctx, nil)
 	if err != nil {
 		return db.fail(err)
