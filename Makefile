@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 WEB   := server/console/web
 
-.PHONY: help test check build vet unit race arch gen console console-check story browser node-otel bench tidy clean
+.PHONY: help test check build vet unit race arch gen console console-check story browser node-otel bench numbers tidy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ race: ## the same with the race detector
 
 bench: ## the benchmarks, medians of five
 	$(GO) test -run '^$$' -bench . -benchmem -count 5 ./errs ./flow ./safe ./canary ./resilience/... ./httpx ./grpcx ./server/...
+
+numbers: ## measure what is promised and write docs/numbers.md (half an hour)
+	$(GO) run ./bench/numbers
 
 gen: ## write generated code anew: protobuf, exported surface
 	tools/gen.sh

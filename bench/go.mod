@@ -1,0 +1,3 @@
+module github.com/surefoot-go/surefoot/bench
+
+go 1.26
