@@ -317,7 +317,7 @@ func upperExp(index int64, scale int32) int {
 		upper <<= -scale
 	case upper > 0:
 		upper = maxExp
-	default:
+	case upper < 0:
 		upper = minExp
 	}
 	return int(min(max(upper, minExp), maxExp))

@@ -46,6 +46,7 @@ type Options struct {
 	OutOfOrder time.Duration    // how late a sample may come; 0 means 5m, negative means not at all
 	Ahead      time.Duration    // how far ahead of the clock a sample may be: one from next year would make all of today's too old; 0 means 10m
 	Reserve    int64            // Put refuses when the disk has less than this free; 0 means 256 MiB or an eighth of the disk, whichever is less, but at least 16 MiB, which Open needs; negative means off
+	MaxSeries  int              // samples of more series than this at once are dropped, so that one sender's labels cannot take all memory; 0 means 200000, negative means no limit
 	MaxSamples int              // a query that needs more at once fails; 0 means 2 million, 32 MB
 	Timeout    time.Duration    // a query that takes longer fails; 0 means 30s
 	Queries    int              // queries at once, others wait; 0 means 4
@@ -69,6 +70,9 @@ func (o Options) orDefault() Options {
 	def(&o.Every, time.Minute)
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 1 << 30
+	}
+	if o.MaxSeries == 0 {
+		o.MaxSeries = 200_000
 	}
 	if o.MaxSamples <= 0 {
 		o.MaxSamples = 2_000_000
@@ -190,6 +194,10 @@ func (s *Store) Put(ctx context.Context, samples []store.Sample) (dropped int, e
 func (s *Store) append(ctx context.Context, h *handle, op string, samples []store.Sample) (dropped int, err error) {
 	app := h.db.Appender(ctx)
 	latest := s.opts.Now().Add(s.opts.Ahead)
+	// The count is looked at once a call: a call may exceed the limit, the next
+	// one will not.
+	crowded := s.opts.MaxSeries > 0 && h.db.Head().NumSeries() >= uint64(s.opts.MaxSeries)
+	known, _ := app.(storage.GetRef)
 	var b labels.ScratchBuilder
 	for i := range samples {
 		sm := &samples[i]
@@ -201,7 +209,14 @@ func (s *Store) append(ctx context.Context, h *handle, op string, samples []stor
 		for _, l := range sm.Labels {
 			b.Add(l.Name, l.Value)
 		}
-		_, err := app.Append(0, b.Labels(), sm.At.UnixMilli(), sm.Value)
+		set := b.Labels()
+		if crowded && known != nil {
+			if ref, _ := known.GetRef(set, set.Hash()); ref == 0 {
+				dropped++
+				continue
+			}
+		}
+		_, err := app.Append(0, set, sm.At.UnixMilli(), sm.Value)
 		switch {
 		case err == nil:
 		case isLate(err):
