@@ -119,17 +119,18 @@ if (otlp) await step('a hostile service reports', async () => {
 const overview = await get('/overview')
 const services = overview.services ?? []
 const incidents = (await get('/incidents')).incidents ?? []
-const failedTraces = (await get('/traces?error=true&limit=20')).traces ?? []
+const failedTraces = (await get('/traces?error=true&limit=200')).traces ?? []
 const traces = (await get('/traces?limit=20')).traces ?? []
 const incident = incidents.find((i) => i.hasReport && i.state === 'open') ?? incidents.find((i) => i.hasReport) ?? incidents[0]
 const review = (overview.routes ?? []).find((r) => r.review?.pending)
 const busy = services.find((s) => s.name === review?.service) ?? services.find((s) => s.kind === 'service' && s.versions?.length > 1) ?? services.find((s) => s.kind === 'service' && s.rate > 0 && s.name !== hostile) ?? services[0]
-const trace = failedTraces.find((t) => t.services?.length > 2) ?? failedTraces[0] ?? traces[0]
+const most = (all) => [...all].sort((a, b) => (b.services?.length ?? 0) - (a.services?.length ?? 0))[0]
+const trace = most(failedTraces) ?? most(traces)
 const evil = services.find((s) => s.name.includes('<script'))
 
 const words = {
-  en: { overview: 'Overview', topology: 'Topology', traces: 'Traces', incidents: 'Incidents', owner: 'Owner', live: 'Live', none: 'No telemetry yet', nowhere: 'No such page', charts: 'Requests per second', waterfall: 'Waterfall', chain: 'Error chain', timeline: 'Timeline', stale: 'Stale since' },
-  zh: { overview: '总览', topology: '拓扑', traces: '链路', incidents: '故障', owner: '负责人', live: '实时', none: '还没有收到遥测数据', nowhere: '没有这个页面', charts: '每秒请求数', waterfall: '瀑布图', chain: '错误链', timeline: '时间线', stale: '起数据停更' },
+  en: { overview: 'Overview', topology: 'Topology', traces: 'Traces', incidents: 'Incidents', owner: 'Owner', runbook: 'Runbook', live: 'Live', none: 'No telemetry yet', nowhere: 'No such page', charts: 'Requests per second', waterfall: 'Waterfall', chain: 'Error chain', timeline: 'Timeline', stale: 'Stale since' },
+  zh: { overview: '总览', topology: '拓扑', traces: '链路', incidents: '故障', owner: '负责人', runbook: '处置手册', live: '实时', none: '还没有收到遥测数据', nowhere: '没有这个页面', charts: '每秒请求数', waterfall: '瀑布图', chain: '错误链', timeline: '时间线', stale: '起数据停更' },
 }
 
 const home = mkdtempSync(path.join(os.tmpdir(), 'surefoot-e2e-'))
@@ -171,7 +172,7 @@ async function accessible(page, name) {
 const pages = (w) => [
   { name: 'overview', at: '/', text: services.length > 0 ? [w.overview, w.owner, services[0].name] : [w.overview, w.none] },
   { name: 'topology', at: '/topology', text: [w.topology], wait: services.length > 0 ? '.node' : undefined },
-  busy && { name: 'service', at: '/services/' + encodeURIComponent(busy.name), text: [busy.name, w.owner], wait: busy.kind === 'service' && busy.rate > 0 ? '.chart canvas' : undefined },
+  busy && { name: 'service', at: '/services/' + encodeURIComponent(busy.name), text: [busy.name, w.runbook], wait: busy.kind === 'service' && busy.rate > 0 ? '.chart canvas' : undefined },
   { name: 'traces', at: '/traces', text: [w.traces], wait: traces.length > 0 ? 'table.traces tbody tr' : '.empty, #none' },
   trace && { name: 'trace', at: '/traces/' + trace.traceId, text: [w.waterfall, ...(trace.errors > 0 ? [w.chain] : [])], wait: '.wf-row' },
   { name: 'incidents', at: '/incidents', text: [w.incidents], wait: incidents.length > 0 ? '.band' : '.empty' },
@@ -205,7 +206,11 @@ for (const lang of ['en', 'zh']) for (const theme of ['light', 'dark']) await st
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
     ok(`${name}: does not scroll sideways`, wide <= 0, `${wide} px`)
     ok(`${name}: nothing reads undefined or NaN`, !/\b(undefined|NaN|\[object)\b/.test(text), /.{0,40}\b(undefined|NaN|\[object).{0,40}/.exec(text)?.[0])
-    if (lang === 'zh') ok(`${name}: no English left in the frame`, !/Loading|Owner:|Requests/.test(text), /.{0,30}(Loading|Owner:|Requests).{0,30}/.exec(text)?.[0])
+    if (lang === 'zh') {
+      const frame = (await page.locator('header.top, h2, thead, dt:not(.pairs dt)').allInnerTexts()).join(' ')
+      const english = /\b(Loading|Owner|Requests|Errors|Overview|Traces|Incidents|Service|Version|State)\b/.exec(frame)
+      ok(`${name}: no English left in the frame`, english === null, english?.[0])
+    }
     if ((lang === 'en') === (theme === 'light')) await accessible(page, name)
     if (shots) {
       await sleep(300)

@@ -8,7 +8,8 @@ import * as shape from '../src/normalize'
 import { arrange } from '../src/pages/overview'
 import { conditions } from '../src/pages/traces'
 import { join } from '../src/parts/chart-data'
-import { cut } from '../src/parts/drawing'
+import { fit } from '../src/parts/drawing'
+import { note, unfold } from '../src/logtext'
 import { ofService, quoteValue } from '../src/promql'
 import { href, match } from '../src/router'
 
@@ -123,8 +124,25 @@ it('sorts services worst first, then by name', () => {
   expect(arrange(nodes, 'name', ' B ').map((x) => x.name)).toEqual(['b'])
 })
 
-it('cuts long names, wide characters counting twice', () => {
-  expect(cut('payment', 18)).toBe('payment')
-  expect(cut('x'.repeat(30), 18)).toBe('x'.repeat(18) + '…')
-  expect(cut('结算对账中心服务平台', 18)).toBe('结算对账中心服务平…')
+it('fits long names into a width', () => {
+  const wide = (s: string): number => [...s].reduce((w, c) => w + (c > '\u1100' && c !== '…' ? 12 : 7), 0)
+  expect(fit('payment', 140, wide)).toBe('payment')
+  expect(fit('sqlite/payments@payment', 140, wide)).toBe('sqlite/payments@pay…')
+  expect(fit('结算对账中心服务平台与清分', 100, wide)).toBe('结算对账中心服…')
+  expect(fit('😀😀😀😀', 30, wide)).toBe('😀…')
+  expect(fit('x', 0, wide)).toBe('…')
+})
+
+describe('log attributes', () => {
+  const panic = { code: 'INTERNAL', elapsed_ms: '0.2', trace_id: 'x', error: JSON.stringify({ cause: { panic: 'nil map', stack: 'a\nb' }, id: 'internal_error', message: 'something went wrong' }) }
+  it('unfolds structured errors', () => {
+    expect(unfold(panic)).toContainEqual(['error.cause.stack', 'a\nb'])
+    expect(unfold({ a: '{broken', b: '[1]' })).toEqual([['a', '{broken'], ['b', '[1]']])
+    expect(unfold({ a: JSON.stringify({ b: { c: { d: { e: { f: 1 } } } } }) })).toEqual([['a.b.c.d.e', '{"f":1}']])
+  })
+  it('says why first, without stack and ids', () => {
+    expect(note(panic)).toBe('nil map · something went wrong · code=INTERNAL · error.id=internal_error')
+    expect(note({})).toBe('')
+    expect(note({ error: 'x'.repeat(999) }).length).toBe(241)
+  })
 })

@@ -83,14 +83,14 @@ function Diagnosis({ report: r, incident }: { report: Report; incident: Data }) 
   return (
     <>
       <Card id="diagnosis" title={t.incidents.diagnosis} hint={<>{t.incidents.written('')}<Time at={r.at} /></>}>
-        {r.origin && <p class="verdict"><strong>{t.incidents.originIs(r.origin.name)}</strong> {zh ? r.origin.whyZh : r.origin.why}</p>}
+        {r.origin && <p class={incident.state === 'open' ? 'verdict' : 'verdict done'}><strong>{t.incidents.originIs(r.origin.name)}</strong> {zh ? r.origin.whyZh : r.origin.why}</p>}
         <h3>{t.incidents.evidence}</h3>
         {r.evidence.length === 0 ? <Empty>{t.empty.evidence}</Empty> : (
           <ol class="evidence">
             {r.evidence.map((e, i) => (
               <li key={i}>
                 <span>{zh ? e.textZh : e.text}</span>
-                <span class="muted small"><Time at={e.at} /></span>
+                {e.at !== '' && <span class="muted small"><Time at={e.at} /></span>}
                 {e.traceId !== '' && <a href={href.trace(e.traceId)}>{t.incidents.seeTrace} <code>{e.traceId.slice(0, 8)}</code></a>}
               </li>
             ))}

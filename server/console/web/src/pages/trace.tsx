@@ -4,7 +4,7 @@ import { api } from '../api'
 import { ms } from '../format'
 import { useT, word } from '../i18n'
 import { live } from '../live'
-import { Card, Copy, Empty, Fence, Loading, ServiceLink, StateIcon, Tag, Time, TroubleBox } from '../parts/basic'
+import { Card, Copy, Empty, Fence, Loading, Pairs, ServiceLink, StateIcon, Tag, Time, TroubleBox } from '../parts/basic'
 import { Logs } from '../parts/logs'
 import { go, href } from '../router'
 import { useStore } from '../store'
@@ -204,8 +204,4 @@ function Detail({ span: s, row }: { span: Span | null; row: Row | null }) {
       )}
     </Card>
   )
-}
-
-function Pairs({ pairs }: { pairs: [string, string][] }) {
-  return <dl class="pairs">{pairs.map(([k, v]) => <div key={k}><dt>{k}</dt><dd>{v}</dd></div>)}</dl>
 }

@@ -149,6 +149,11 @@ export function ServiceLink({ name }: { name: string }) {
   return <a href={href.service(name)} class="name">{name}</a>
 }
 
+// Pairs shows keys and values as they came.
+export function Pairs({ pairs }: { pairs: [string, string][] }) {
+  return <dl class="pairs">{pairs.map(([k, v]) => <div key={k}><dt>{k}</dt><dd>{v}</dd></div>)}</dl>
+}
+
 // Fence keeps a failure in one part of a page from taking the whole page down.
 export class Fence extends Component<{ children: ComponentChildren; note: string }, { failed: boolean }> {
   override state = { failed: false }

@@ -11,17 +11,38 @@ export interface View {
   k: number
 }
 
-// cut shortens a name to what fits; wide characters count twice.
-export function cut(name: string, room: number): string {
-  let used = 0
-  let out = ''
-  for (const c of name) {
-    used += /[\u1100-\uffdc]/.test(c) ? 2 : 1
-    if (used > room) return out + '…'
-    out += c
+// fit shortens a name to a width in pixels, given how wide a text is.
+export function fit(name: string, room: number, width: (s: string) => number): string {
+  if (width(name) <= room) return name
+  const chars = [...name] // whole characters, never half of a pair
+  let low = 0
+  let high = chars.length
+  while (low < high) {
+    const mid = (low + high + 1) >> 1
+    if (width(chars.slice(0, mid).join('') + '…') <= room) low = mid
+    else high = mid - 1
   }
-  return out
+  return chars.slice(0, low).join('') + '…'
 }
+
+const sans = 'system-ui, -apple-system, "Segoe UI", Roboto, "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif'
+let pen: CanvasRenderingContext2D | null | undefined
+const widths = new Map<string, number>()
+
+// width measures a text as the picture sets it: a title, or an amount.
+function width(text: string, font: 'title' | 'amount'): number {
+  const key = font + text
+  const known = widths.get(key)
+  if (known !== undefined) return known
+  if (pen === undefined) pen = document.createElement('canvas').getContext('2d')
+  if (!pen) return text.length * 8
+  pen.font = (font === 'title' ? '600 13px ' : '700 11px ') + sans
+  const w = pen.measureText(text).width
+  if (widths.size > 5000) widths.clear() // amounts change every second
+  widths.set(key, w)
+  return w
+}
+const titleWidth = (s: string): number => width(s, 'title')
 
 export function Drawing({ nodes, edges, picture, view, lit, near, gone, focus, onHover, onFocus, onOpen }: {
   nodes: Node[]
@@ -53,7 +74,7 @@ export function Drawing({ nodes, edges, picture, view, lit, near, gone, focus, o
           const d = picture.edges.get(edgeKey(e.from, e.to))
           if (!d) return null
           const text = e.rate > 0 ? rate(e.rate) + (e.errorShare > 0 ? ' · ' + t.topology.errorsOf(share(e.errorShare)) : '') : t.state.idle
-          const w = textWidth(text) + 12
+          const w = width(text, 'amount') + 12
           const say = t.topology.edgeLabel(e.from, e.to, e.strong ? t.topology.strongShort : t.topology.weakShort, rate(e.rate), share(e.errorShare))
           return (
             <g key={edgeKey(e.from, e.to)} class={`edge edge-${e.state}${e.strong ? ' strong' : ''}${dim(e.from, e.to)}`}>
@@ -88,7 +109,7 @@ export function Drawing({ nodes, edges, picture, view, lit, near, gone, focus, o
               <rect class="box" width={nodeWidth} height={nodeHeight} rx="8" />
               <rect class="stripe" x="0" y="8" width="4" height={nodeHeight - 16} rx="2" />
               <StateIcon state={n.state} x={13} y={11} size={15} />
-              <svg x="34" y="6" width={nodeWidth - 40} height="24"><text class="title" y="17">{cut(n.name, 18)}</text></svg>
+              <svg x="34" y="6" width={nodeWidth - 40} height="24"><text class="title" y="17">{fit(n.name, nodeWidth - 44, titleWidth)}</text></svg>
               {n.kind !== 'service' && <text class="kind" x={nodeWidth - 10} y="56" text-anchor="end">{t.kind[n.kind]}</text>}
               {away || n.rate <= 0 ? (
                 <text class="facts" x="14" y="44">{away ? t.topology.gone : t.state.idle}</text>
@@ -100,7 +121,7 @@ export function Drawing({ nodes, edges, picture, view, lit, near, gone, focus, o
                   </text>
                   <text class="facts" x="14" y="56">
                     <tspan>p99 {ms(n.p99Ms)}</tspan>
-                    {n.versions.length > 1 && <tspan dx="8">{cut(n.versions.map((v) => v.version).join(' '), 12)}</tspan>}
+                    {n.versions.length > 1 && <tspan dx="8">{fit(n.versions.map((v) => v.version).join(' '), 84, (s) => width(s, 'amount'))}</tspan>}
                   </text>
                 </>
               )}
@@ -110,11 +131,4 @@ export function Drawing({ nodes, edges, picture, view, lit, near, gone, focus, o
       </g>
     </>
   )
-}
-
-// Labels are set in an 11 px face; the plate behind must cover them.
-function textWidth(s: string): number {
-  let w = 0
-  for (const c of s) w += /[\u1100-\uffdc]/.test(c) ? 11 : 6.2
-  return w
 }
