@@ -1,3 +1,3 @@
 module github.com/surefoot-go/surefoot/bench
 
-go 1.26
+go 1.26.0

@@ -2,6 +2,7 @@
 # The console's own checks.
 #   console.sh check            types, unit tests, and that a fresh build equals the committed dist
 #   console.sh browser BINARY   every page in a real Chromium, against the demo run by BINARY
+# PORT_BASE moves the demo's ports, SHOTS names a folder for screenshots.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 web=server/console/web
@@ -11,7 +12,7 @@ deps() { [ -d $web/node_modules ] || (cd $web && npm ci --no-audit --no-fund --s
 case ${1:-} in
 check)
 	deps
-	(cd $web && npm run --silent check && npm test --silent)
+	(cd $web && npm run --silent typecheck && npm test --silent)
 	before=$(mktemp -d)
 	trap 'rm -rf "$before"' EXIT
 	cp -r server/console/dist "$before/"
@@ -24,18 +25,25 @@ check)
 browser)
 	deps
 	bin=$2
-	base=22600
-	"$bin" demo --headless --for 150s --port-base $base >/tmp/surefoot-browser-demo.log 2>&1 &
+	base=${PORT_BASE:-22600}
+	log=$(mktemp)
+	CHROMIUM=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
+	export CHROMIUM
+	"$bin" demo --headless --for 10m --port-base "$base" >"$log" 2>&1 &
 	demo=$!
-	trap 'kill -TERM $demo 2>/dev/null; wait $demo 2>/dev/null || true' EXIT
+	trap 'kill -TERM $demo 2>/dev/null; wait $demo 2>/dev/null || true; rm -f "$log"' EXIT
 	url=http://127.0.0.1:$base
-	# The browser comes when there is an incident to look at.
-	for _ in $(seq 300); do
-		if curl -fsS "$url/api/v1/incidents" 2>/dev/null | grep -q '"hasReport":true'; then break; fi
-		kill -0 $demo 2>/dev/null || { cat /tmp/surefoot-browser-demo.log; exit 1; }
-		sleep 0.3
+	# The browser comes when there is a report to look at.
+	for _ in $(seq 200); do
+		curl -fsS "$url/api/v1/incidents" 2>/dev/null | grep -q '"hasReport":true' && break
+		kill -0 $demo 2>/dev/null || break
+		sleep 0.5
 	done
-	(cd $web && SUREFOOT_URL=$url node e2e/console.e2e.mjs)
+	if ! (cd $web && node e2e/console.e2e.mjs "$url" --otlp "http://127.0.0.1:$((base + 2))" --need traces,incident,report ${SHOTS:+--shots "$SHOTS"}); then
+		echo "the demo it looked at said:" >&2
+		tail -n 20 "$log" >&2
+		exit 1
+	fi
 	;;
 *)
 	echo "usage: console.sh check | browser BINARY" >&2

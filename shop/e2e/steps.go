@@ -130,7 +130,7 @@ func (s *system) strike(what say, do func() error) error {
 func (s *system) noticed(ctx context.Context, origin string) (incident, error) {
 	var inc incident
 	fault := s.v.fault
-	symptom, err := s.expect(ctx, 40*time.Second, say{"the control plane opens an incident", "控制面开启事件"},
+	symptom, err := s.expect(ctx, 40*time.Second, say{"the control plane opens an incident", "控制平面开启事件"},
 		func(ctx context.Context) (string, bool) {
 			list, err := s.plane.incidents(ctx)
 			if err != nil {

@@ -117,7 +117,7 @@ func (s *system) up(ctx context.Context) error {
 	if err := s.answer(ctx, "control-plane", s.plane.url+"/readyz"); err != nil {
 		return err
 	}
-	s.note(say{"control plane ready after", "控制面就绪用时"}, seconds(time.Since(begun)))
+	s.note(say{"control plane ready after", "控制平面就绪用时"}, seconds(time.Since(begun)))
 	if err := s.services(); err != nil {
 		return err
 	}
