@@ -1,0 +1,392 @@
+package shed
+
+import (
+	"math"
+	"time"
+)
+
+// machine is the door without lock, clock and channels: requests and outcomes
+// go in with the time, admissions and refusals come out, some of them about
+// requests that waited, in settled.
+type machine struct {
+	s       Settings
+	made    bool
+	learner learner
+	running int
+	latency float64 // mean of the last ones, ns
+	probed  int64   // when a request was last let through although it seemed hopeless
+
+	queues  [levels][2]list // by level; 1 is for users beyond their share
+	waiting int
+	settled []*waiter
+
+	overloaded bool
+	since      int64 // of the overload
+	ends       int64 // of the interval in which the next two are counted
+	came       int   // requests
+	dropped    int   // of those refused for lack of room
+
+	shares shares
+	slots  []slot
+	free   []int32
+
+	admitted, left, strays         uint64
+	full, waitedOut, deadlinesLost uint64
+}
+
+// slot is one request that is worked on. Its generation makes a pass good for
+// exactly one Done.
+type slot struct {
+	gen   uint32
+	start int64
+}
+
+// Shares of requests refused for lack of room that begin and end an overload.
+const (
+	enters = 0.10
+	leaves = 0.05
+)
+
+type verdict uint8
+
+const (
+	admit verdict = iota
+	queue
+	unbounded // admitted without a slot
+	full
+	waited
+	hopeless
+)
+
+type answer struct {
+	pass Pass
+	err  error
+}
+
+// waiter is a request in the queue.
+type waiter struct {
+	answer     chan answer // holds 1
+	list       *list
+	prev, next *waiter
+	queued     bool
+	arrived    int64
+	user       uint64
+	slot       int32 // of the admitted, when settled
+	err        error // of the refused, when settled
+}
+
+// list is waiters by arrival.
+type list struct{ oldest, newest *waiter }
+
+func (l *list) add(w *waiter) {
+	w.list, w.prev = l, l.newest
+	if l.newest != nil {
+		l.newest.next = w
+	} else {
+		l.oldest = w
+	}
+	l.newest = w
+}
+
+func (l *list) remove(w *waiter) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		l.oldest = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		l.newest = w.prev
+	}
+	w.prev, w.next = nil, nil
+}
+
+func (m *machine) ready() {
+	if !m.made {
+		m.set(Settings{}.OrDefault())
+	}
+}
+
+func (m *machine) set(s Settings) {
+	m.s = s
+	hi := s.Max
+	if hi < 0 {
+		hi = math.MaxInt32
+	}
+	if m.made {
+		m.learner.bound(s.Min, hi)
+		return
+	}
+	m.made = true
+	m.learner.begins(s.Start, s.Min, hi)
+}
+
+func (m *machine) room() bool { return m.s.Max < 0 || m.running < m.learner.limit }
+
+// arrive decides about a request that has the given time left, negative if it
+// has no deadline. On admit the slot is its place; on queue the caller goes on
+// with enqueue.
+func (m *machine) arrive(now int64, left time.Duration, level int, user uint64) (verdict, int32) {
+	m.ready()
+	if m.s.Max < 0 {
+		m.admitted++
+		return unbounded, 0
+	}
+	m.turn(now)
+	m.learner.climb(now)
+	m.came++
+	m.shares.arrived(user)
+	if left >= 0 && m.s.Margin > 0 && float64(left) < m.s.Margin*m.latency && !m.probe(now) {
+		return hopeless, 0
+	}
+	if m.waiting == 0 {
+		if m.room() {
+			return admit, m.enter(now, user)
+		}
+	}
+	m.learner.block()
+	if m.s.Queue < 0 || m.waiting >= m.s.Queue && !m.evict(now, level, user) {
+		m.dropped++
+		return full, 0
+	}
+	return queue, 0
+}
+
+// probe lets one hopeless request through per latency: what is hopeless must be
+// found out anew.
+func (m *machine) probe(now int64) bool {
+	if m.running > 0 && float64(now-m.probed) < m.latency {
+		return false
+	}
+	m.probed = now
+	return true
+}
+
+// evict refuses a request in the queue that matters less than one of the given
+// level and user: of the lowest level, beyond its share first, the oldest. Under
+// overload the oldest of the same sort matters less, too.
+func (m *machine) evict(now int64, level int, user uint64) bool {
+	sort := level * 2
+	if m.beyond(user) == 0 {
+		sort++
+	}
+	for i := range levels * 2 {
+		if i > sort || i == sort && !m.overloaded {
+			return false
+		}
+		if w := m.queues[i/2][1-i%2].oldest; w != nil {
+			m.refuse(now, w, full)
+			return true
+		}
+	}
+	return false
+}
+
+// beyond is 1 if the user has had its share.
+func (m *machine) beyond(user uint64) int {
+	if m.overloaded && !m.s.Unfair && m.shares.over(user) {
+		return 1
+	}
+	return 0
+}
+
+// enqueue adds a request and returns how long it may wait.
+func (m *machine) enqueue(now int64, left time.Duration, level int, user uint64, w *waiter) time.Duration {
+	w.arrived, w.user, w.queued = now, user, true
+	m.queues[level][m.beyond(user)].add(w)
+	m.waiting++
+	limit := m.s.MaxWait
+	if left >= 0 {
+		spare := left
+		if m.s.Margin > 0 {
+			spare -= time.Duration(m.s.Margin * m.latency)
+		}
+		limit = min(limit, max(spare, 0))
+	}
+	return limit
+}
+
+// leave takes a request out of the queue whose time was up, or whose caller
+// went away.
+func (m *machine) leave(now int64, w *waiter, late bool) {
+	m.unqueue(w)
+	if late {
+		m.dropped++
+	} else {
+		m.left++
+	}
+}
+
+func (m *machine) unqueue(w *waiter) {
+	w.list.remove(w)
+	w.queued = false
+	m.waiting--
+}
+
+func (m *machine) refuse(now int64, w *waiter, v verdict) {
+	m.unqueue(w)
+	m.dropped++
+	w.err = m.refusal(now, v)
+	m.settled = append(m.settled, w)
+}
+
+// enter gives a request a slot.
+func (m *machine) enter(now int64, user uint64) int32 {
+	m.running++
+	m.admitted++
+	m.shares.admitted(user)
+	var i int32
+	if n := len(m.free); n > 0 {
+		i = m.free[n-1]
+		m.free = m.free[:n-1]
+	} else {
+		i = int32(len(m.slots))
+		m.slots = append(m.slots, slot{})
+	}
+	m.slots[i].start = now
+	return i
+}
+
+// done takes the outcome of the request in slot i and lets others in.
+func (m *machine) done(now int64, i int32, gen uint32, o Outcome) bool {
+	s := &m.slots[i]
+	if s.gen != gen {
+		m.strays++
+		return false
+	}
+	s.gen++
+	m.free = append(m.free, i)
+	m.running--
+	took := now - s.start
+	if o == Success {
+		const last = 32
+		if m.latency == 0 {
+			m.latency = float64(took)
+		}
+		m.latency += (float64(took) - m.latency) / last
+	}
+	m.learner.done(now, time.Duration(took), o)
+	m.fill(now)
+	return true
+}
+
+// fill lets requests in while there is room, and refuses those that waited too
+// long.
+func (m *machine) fill(now int64) {
+	m.turn(now)
+	m.learner.climb(now)
+	if m.waiting > 0 {
+		m.expire(now)
+	}
+	for m.waiting > 0 && m.room() {
+		w := m.pick()
+		m.unqueue(w)
+		w.slot = -1
+		if m.s.Max >= 0 {
+			w.slot = m.enter(now, w.user)
+		}
+		m.settled = append(m.settled, w)
+	}
+}
+
+// pick is who is next.
+func (m *machine) pick() *waiter {
+	for l := levels - 1; l >= 0; l-- {
+		for over := range 2 {
+			q := &m.queues[l][over]
+			if q.oldest == nil {
+				continue
+			}
+			if m.overloaded {
+				return q.newest
+			}
+			return q.oldest
+		}
+	}
+	return nil
+}
+
+func (m *machine) expire(now int64) {
+	limit := float64(m.s.MaxWait)
+	if m.overloaded {
+		limit = min(m.target(), limit)
+	}
+	for l := range levels {
+		for over := range 2 {
+			q := &m.queues[l][over]
+			for q.oldest != nil && float64(now-q.oldest.arrived) > limit {
+				m.refuse(now, q.oldest, waited)
+			}
+		}
+	}
+}
+
+// target is how long a request waits under overload, ns.
+func (m *machine) target() float64 {
+	if m.s.Target > 0 {
+		return float64(m.s.Target)
+	}
+	return max(5e6, m.latency)
+}
+
+// turn keeps the state of overload and the shares up to date.
+func (m *machine) turn(now int64) {
+	if now >= m.ends {
+		// Few refusals are the crest of a wave of requests, most of which can
+		// wait; many are an overload, in which waiting helps nobody.
+		share := float64(m.dropped) / float64(max(m.came, 1))
+		if over := share > enters || m.overloaded && share > leaves; over != m.overloaded {
+			m.overloaded, m.since = over, now
+		}
+		m.came, m.dropped = 0, 0
+		m.ends = now + int64(m.s.MaxWait)
+	}
+	m.shares.turn(now)
+}
+
+// refusal counts a refusal and says when to try again: an overload is expected
+// to last for as long again as it has lasted.
+func (m *machine) refusal(now int64, v verdict) error {
+	r := 0
+	switch v {
+	case full:
+		m.full++
+	case waited:
+		m.waitedOut++
+		r = 1
+	default:
+		m.deadlinesLost++
+		r = 2
+	}
+	lasted := time.Duration(0)
+	if m.overloaded {
+		lasted = time.Duration(now - m.since)
+	}
+	for i := range refusals[r] {
+		if f := &refusals[r][i]; lasted <= f.after || i == len(refusals[r])-1 {
+			return f
+		}
+	}
+	return nil
+}
+
+// refusals are made once, so that a refusal costs no allocation. Up to 5s:
+// package retry's longest wait, beyond which it gives up.
+var refusals = func() (rs [3][6]Refused) {
+	ms := [6]time.Duration{100, 200, 500, 1000, 2000, 5000}
+	for r, reason := range []Reason{Full, Waited, Deadline} {
+		for i := range ms {
+			rs[r][i] = Refused{reason, ms[i] * time.Millisecond}
+		}
+	}
+	return rs
+}()
+
+func (m *machine) snapshot() Snapshot {
+	return Snapshot{
+		Limit: m.learner.limit, Running: m.running, Waiting: m.waiting, Overloaded: m.overloaded,
+		Latency: time.Duration(m.latency), Admitted: m.admitted, Left: m.left, Strays: m.strays,
+		Refused: map[Reason]uint64{Full: m.full, Waited: m.waitedOut, Deadline: m.deadlinesLost},
+	}
+}
