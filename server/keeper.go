@@ -47,7 +47,11 @@ func (k *keeper) run(ctx context.Context) error {
 		k.now = nil
 		k.mu.Unlock()
 		if err := srv.Close(); err != nil {
-			k.log.Warn("closing the coordination store", "err", err)
+			// What is left of it holds the folder; only the end of the process
+			// gives it free.
+			k.log.Error("routes and config cannot be changed until surefoot is started again", "err", err)
+			<-ctx.Done()
+			return nil
 		}
 		if !k.again(ctx) {
 			return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/surefoot-go/surefoot/errs"
@@ -118,18 +119,20 @@ func (p *plane) bind() error {
 func (p *plane) engines(ctx context.Context) error {
 	g := safe.Group{Name: "server.open", All: true}
 	g.Go(ctx, func(context.Context) (err error) {
-		p.spans, err = pebble.Open(filepath.Join(p.Dir, "spans"), pebble.Options{Log: p.Log})
-		return p.folder(err)
+		dir := filepath.Join(p.Dir, "spans")
+		p.spans, err = pebble.Open(dir, pebble.Options{Log: p.Log})
+		return p.folder(dir, err)
 	})
 	g.Go(ctx, func(context.Context) (err error) {
-		p.series, err = tsdb.Open(filepath.Join(p.Dir, "series"), tsdb.Options{Log: p.Log})
-		return p.folder(err)
+		dir := filepath.Join(p.Dir, "series")
+		p.series, err = tsdb.Open(dir, tsdb.Options{Log: p.Log})
+		return p.folder(dir, err)
 	})
 	g.Go(ctx, func(ctx context.Context) error {
 		settings := coord.Settings{Dir: filepath.Join(p.Dir, "etcd"), Client: p.Etcd, Peer: p.EtcdPeer, Log: p.Log}
 		srv, err := coord.Start(ctx, settings)
 		if err != nil {
-			return p.folder(err)
+			return p.folder(settings.Dir, err)
 		}
 		settings.Client = srv.Addr() // the same one again, also when any was asked for
 		p.keeper = &keeper{settings: settings, log: p.Log, now: srv}
@@ -152,12 +155,16 @@ func (p *plane) engines(ctx context.Context) error {
 }
 
 // folder turns an engine's complaint about its folder into a Problem.
-func (p *plane) folder(err error) error {
+func (p *plane) folder(dir string, err error) error {
 	if err == nil {
 		return nil
 	}
 	var problem *Problem
-	switch e := errs.From(err); {
+	var e *errs.Error
+	if !errors.As(err, &e) { // the first: what follows it is how the clearing up went
+		e = errs.From(err)
+	}
+	switch {
 	case errors.As(err, &problem):
 	case e.Code() == coord.AddressInUse:
 		problem = &Problem{"Etcd", p.Etcd + " or " + p.EtcdPeer, Taken, err}
@@ -165,10 +172,14 @@ func (p *plane) folder(err error) error {
 		problem = &Problem{"Dir", p.Dir, InUse, err}
 	case e.Code() == coord.DirNotWritable:
 		problem = &Problem{"Dir", p.Dir, Unwritable, err}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		problem = &Problem{"Dir", p.Dir, Unwritable, err}
 	case e.Code() == coord.DataDamaged:
-		problem = &Problem{"Dir", p.Dir, Damaged, err}
+		problem = &Problem{"Dir", dir, Damaged, err}
 	case e.Kind() == errs.FailedPrecondition:
 		problem = &Problem{"Dir", p.Dir, InUse, err}
+	case e.Kind() == errs.Unavailable:
+		problem = &Problem{"Dir", dir, Damaged, err}
 	default:
 		return err
 	}

@@ -348,3 +348,41 @@ func TestAskingCommands(t *testing.T) {
 		}
 	}
 }
+
+// Damaged data is one line that names the folder, never a stack trace, and
+// what is not damaged is left alone.
+func TestDamagedData(t *testing.T) {
+	dir, a := filepath.Join(t.TempDir(), "data"), ports(t, 5)
+	cmd, task := up(t, dir, t.TempDir(), a)
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	_ = task.Wait()
+	for _, c := range []struct{ part, file string }{
+		{"spans", "MANIFEST-*"}, {"etcd", "member/snap/db"}, {"series", "chunks_head"},
+	} {
+		t.Run(c.part, func(t *testing.T) {
+			copied := filepath.Join(t.TempDir(), "data")
+			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			found, _ := filepath.Glob(filepath.Join(copied, c.part, c.file))
+			if len(found) == 0 {
+				t.Fatalf("no %s in %s", c.file, c.part)
+			}
+			for _, f := range found {
+				if err := os.RemoveAll(f); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(f, bytes.Repeat([]byte("garbage!"), 4096), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			code, _, errs := surefoot(t, upArgs(copied, a)...)
+			lines := strings.Split(strings.TrimSpace(errs), "\n")
+			last := lines[len(lines)-1]
+			if code != 2 || !strings.HasPrefix(last, "surefoot up: the data in "+filepath.Join(copied, c.part)+" cannot be used") || strings.Contains(errs, "goroutine ") {
+				t.Errorf("exit %d\n%s", code, errs)
+			}
+			t.Log(last)
+		})
+	}
+}

@@ -117,6 +117,8 @@ func problem(p *server.Problem, lang string) string {
 		s = say{"folder %[1]s is in use by another surefoot; stop it or choose another folder with %[2]s", "目录 %[1]s 正被另一个 surefoot 使用；请停止它，或用 %[2]s 另选目录"}
 	case server.Reachable:
 		s = say{"%[1]s can be reached from other machines and nothing here asks for a password; use a loopback address for %[2]s, or say --allow-remote", "%[1]s 可被其他机器访问，而这里不做登录验证；请为 %[2]s 使用回环地址，或加上 --allow-remote"}
+	case server.Damaged:
+		s = say{"the data in %[1]s cannot be used (%[3]v); move that folder away to start without it, or restore a copy", "%[1]s 中的数据无法使用（%[3]v）；请移走该目录以从空白开始，或恢复备份"}
 	case server.Unreadable:
 		s = say{"cannot read folder %[1]s (%[3]v); correct %[2]s", "目录 %[1]s 不可读（%[3]v）；请更正 %[2]s"}
 	default:

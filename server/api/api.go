@@ -210,12 +210,3 @@ func writeText(w http.ResponseWriter, kind string, body []byte) error {
 	_, _ = w.Write(body) // a client that left is nobody's error
 	return nil
 }
-
-// Patterns lists what Handler serves, as http.ServeMux patterns.
-func Patterns() []string {
-	var out []string
-	for _, r := range new(API).table() {
-		out = append(out, r.pattern)
-	}
-	return out
-}

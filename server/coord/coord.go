@@ -152,6 +152,8 @@ func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 	})
 	select {
 	case <-s.task.Done():
+	case <-s.fatal.done: // in a goroutine of etcd's own, for which its start would wait for ever
+		return damaged(cfg.Dir, s.fatal.err())
 	case <-ctx.Done():
 		return errs.New(errs.Timeout, op, "the coordination store was not ready in time; is the disk very slow, or its data in use?").Because(ctx.Err())
 	}
@@ -162,9 +164,7 @@ func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 			return explain(r.err)
 		}
 	default: // fatal, or a panic on what it read; its listeners stay open until the process ends
-		return errs.New(errs.FailedPrecondition, op, fmt.Sprintf(
-			"the coordination data in %s can not be used: move the folder away to start empty, or restore a copy", cfg.Dir)).
-			ID(DataDamaged).Because(errors.Join(s.fatal.err(), s.task.Wait()))
+		return damaged(cfg.Dir, errors.Join(s.fatal.err(), s.task.Wait()))
 	}
 	s.addr = s.etcd.Clients[0].Addr().String()
 	s.client = &etcd.KV{Endpoints: []string{s.addr}, Log: s.log}
@@ -179,6 +179,13 @@ func (s *Server) start(ctx context.Context, cfg *embed.Config) error {
 	}
 	_, _, err := s.client.List(ctx, "surefoot/ready") // answered by the leader, over the wire
 	return err
+}
+
+// damaged is the answer to data that etcd refuses to start on.
+func damaged(dir string, cause error) error {
+	return errs.New(errs.FailedPrecondition, "coord.Start", fmt.Sprintf(
+		"the coordination data in %s can not be used: move the folder away to start empty, or restore a copy", dir)).
+		ID(DataDamaged).Because(cause)
 }
 
 // Addr is the host:port clients connect to.
