@@ -116,6 +116,7 @@ func (s *system) linger(watched, ctx context.Context, start time.Time) error {
 	if s.d.For == 0 && s.d.Headless || s.d.For > 0 && wait <= 0 {
 		return nil
 	}
+	s.startLoad(watched) // a shop without customers has nothing to show
 	if s.d.For > 0 {
 		s.v.line(say{"\nThe system keeps running for %s at %s. Ctrl-C stops it.", "\n系统将继续运行 %s：%s 。按 Ctrl-C 停止。"}, wait.Round(time.Second), s.plane.url)
 		t := time.NewTimer(wait)
