@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -174,6 +175,8 @@ func (p *plane) folder(dir string, err error) error {
 		problem = &Problem{"Dir", p.Dir, Unwritable, err}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		problem = &Problem{"Dir", p.Dir, Unwritable, err}
+	case e.Code() == coord.DataDamaged && strings.Contains(err.Error(), syscall.ENOSPC.Error()): // etcd passes on the text only
+		problem = &Problem{"Dir", p.Dir, Unwritable, errors.Join(syscall.ENOSPC, err)}
 	case e.Code() == coord.DataDamaged:
 		problem = &Problem{"Dir", dir, Damaged, err}
 	case e.Kind() == errs.FailedPrecondition:

@@ -178,6 +178,25 @@ func TestFullDisk(t *testing.T) {
 	p.stop()
 }
 
+func TestAFullDiskAtTheStart(t *testing.T) {
+	disk := smallDisk(t, "16m")
+	fill(t, filepath.Join(disk, "ballast"))
+	out, err := exec.Command(exe, append([]string{"up", "--dir", filepath.Join(disk, "data")}, free()...)...).CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	last := lines[len(lines)-1]
+	if code, _ := err.(*exec.ExitError); code == nil || code.ExitCode() != 2 || !strings.Contains(last, "no space left on device") || !strings.Contains(last, "--dir") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// free are flags for any free port.
+func free() (flags []string) {
+	for _, f := range []string{"--addr", "--otlp-grpc", "--otlp-http", "--etcd", "--etcd-peer"} {
+		flags = append(flags, f, "127.0.0.1:0")
+	}
+	return flags
+}
+
 func fill(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Create(path)
