@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Goals of issue 2; MB is 10^6 bytes, the stricter reading.
+// Goals of issue 2; MB is 10^6 bytes, the stricter reading of the two.
 const (
 	goalBinary      = 75  // MB
 	goalService     = 25  // MB

@@ -50,15 +50,15 @@ func demo(ctx context.Context, b *bench) ([]figure, error) {
 			} else {
 				came++
 			}
-			b.say("   %s: symptom %s s, diagnosis %s s", story, number(found[symptom]), number(found[diagnosis]))
+			b.say("   %s: symptom %s s, diagnosis %s s, memory %d MB, %d MB as a sum of Rss", story,
+				number(found[symptom]), number(found[diagnosis]), u.pss>>20, u.rss>>20)
 			for name, v := range found {
 				values[name] = append(values[name], v)
 			}
-			if v, ok := found[resident]; ok {
-				shared = append(shared, v/1e6)
-			}
-			if u.rss > 0 {
-				apart = append(apart, float64(u.rss)/1e6)
+			if u.rss > 0 && u.pss > 0 {
+				shared, apart = append(shared, float64(u.pss)/(1<<20)), append(apart, float64(u.rss)/(1<<20))
+			} else if v, ok := found[resident]; ok {
+				shared = append(shared, v/(1<<20))
 			}
 		}
 		for _, f := range []struct {
@@ -73,12 +73,9 @@ func demo(ctx context.Context, b *bench) ([]figure, error) {
 			figures = append(figures, plain(story+": "+rollback+", by the rule 'error rate over 3 % for 30 s'", values[rollback], "s", by))
 		}
 	}
-	if len(shared) > 0 {
-		figures = append(figures, below("memory of the demo's nine processes at the end of a story, shared pages once (Pss)", shared, goalDemo, "MB", "surefoot demo --headless"))
-	}
-	if len(apart) > 0 {
-		figures = append(figures, below("the same as a sum of VmRSS, the most seen during a story; the code of the one binary counts nine times", apart, goalDemo, "MB", "grep VmRSS /proc/PID/status"))
-	}
+	const proc = "cat /proc/PID/smaps_rollup"
+	figures = append(figures, most("memory of all its processes, shared pages counted once (Pss)", shared, goalDemo, "MB", proc)...)
+	figures = append(figures, most("the same as a sum of Rss, which counts the code of the one binary again for each of 9 processes, 10 in bad-release", apart, goalDemo, "MB", proc)...)
 	return append(figures, figure{
 		name: "stories that came true", measured: fmt.Sprintf("%d of %d", came, told),
 		goal: "all", missed: came < told, by: "surefoot demo --headless",
@@ -103,19 +100,19 @@ func (b *bench) tell(ctx context.Context, exe, story string) (map[string]float64
 	}
 	// Memory is read when the story moves on, once a second at most.
 	var text strings.Builder
-	var most usage
+	var peak usage
 	var last time.Time
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		text.WriteString(lines.Text() + "\n")
 		if time.Since(last) > time.Second {
-			most, last = most.max(memory(family(cmd.Process.Pid)...)), time.Now()
+			peak, last = peak.max(memory(family(cmd.Process.Pid)...)), time.Now()
 		}
 	}
 	err = errors.Join(lines.Err(), cmd.Wait())
 	if err != nil {
 		err = fmt.Errorf("it did not come true: %w: %s", err, strings.TrimSpace(complaint.String()))
 	}
-	return measured(text.String()), most, err
+	return measured(text.String()), peak, err
 }

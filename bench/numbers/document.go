@@ -24,6 +24,19 @@ func below(name string, values []float64, limit float64, unit, by string) figure
 	}
 }
 
+// most is below for what must never pass the limit: the greatest of the values
+// counts. Without values there is no figure.
+func most(name string, values []float64, limit float64, unit, by string) []figure {
+	if len(values) == 0 {
+		return nil
+	}
+	f := below(name, []float64{slices.Max(values)}, limit, unit, by)
+	if len(values) > 1 {
+		f.measured += fmt.Sprintf(" (the most in %d runs, median %s)", len(values), number(median(values)))
+	}
+	return []figure{f}
+}
+
 // plain is a figure nothing was promised about.
 func plain(name string, values []float64, unit, by string) figure {
 	return figure{name: name, measured: spread(values, unit), by: by}
@@ -92,8 +105,9 @@ type document map[string]string
 const preamble = `# Numbers
 
 Written by ` + "`make numbers`" + `, never by hand: each figure has the command that gives it beside it. Where a thing was
-measured several times the median stands first. MB is 10⁶ bytes. The machine was shared with other work, so trust the
-ratio of a figure to its goal, or to its neighbour, more than the figure.
+measured several times the median stands first. MB is 10⁶ bytes of a file and 2²⁰ bytes of memory, as the tools that
+show them count. The machine was shared with other work: trust the ratio of a figure to its goal, or to its neighbour,
+more than the figure.
 
 `
 

@@ -44,6 +44,20 @@ func TestGoals(t *testing.T) {
 	}
 }
 
+// A limit on memory holds always, not in half of the runs.
+func TestMost(t *testing.T) {
+	got := most("x", []float64{100, 800, 200}, 700, "MB", "y")
+	if len(got) != 1 || !got[0].missed || got[0].measured != "800 MB (the most in 3 runs, median 200)" {
+		t.Errorf("%+v", got)
+	}
+	if got := most("x", []float64{100}, 700, "MB", "y"); got[0].missed || got[0].measured != "100 MB" {
+		t.Errorf("%+v", got)
+	}
+	if got := most("x", nil, 700, "MB", "y"); got != nil {
+		t.Errorf("nothing measured gives %+v", got)
+	}
+}
+
 // What is written can be read back, so that a part measured alone leaves the
 // others as they were, and a miss is said on top wherever it stands.
 func TestDocument(t *testing.T) {

@@ -24,7 +24,13 @@ func ingest(ctx context.Context, b *bench) ([]figure, error) {
 			{"the same span as it comes, OTLP before gzip", "BenchmarkBytesPerSpan/batch=512", "otlp-B/span", "bytes"},
 		}},
 	} {
-		by := "go " + strings.Join(m.args, " ")
+		by := "go"
+		for _, a := range m.args {
+			if strings.ContainsAny(a, "^$") {
+				a = "'" + a + "'"
+			}
+			by += " " + a
+		}
 		out, err := output(b.command(ctx, "go", m.args...))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w\n%s", by, err, out)

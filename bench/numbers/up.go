@@ -44,9 +44,9 @@ func alone(ctx context.Context, b *bench) ([]figure, error) {
 			return nil, err
 		}
 		ready = append(ready, t.Seconds())
-		b.say("   ready after %s s, resident %d MB", number(t.Seconds()), u.rss/1e6)
+		b.say("   ready after %s s, resident %d MB", number(t.Seconds()), u.rss>>20)
 		if wait > 0 && u.rss > 0 {
-			idle = append(idle, float64(u.rss)/1e6)
+			idle = append(idle, float64(u.rss)/(1<<20))
 		}
 	}
 	figures := []figure{below("`surefoot up`, from its start in an empty folder until it says it is ready", ready, goalReady, "s", "surefoot up --dir $(mktemp -d)")}
