@@ -14,8 +14,8 @@ import (
 	"github.com/surefoot-go/surefoot/canary"
 )
 
-// plane asks the control plane what it knows, over the same HTTP API that the
-// console and any script use.
+// plane speaks JSON over HTTP: to the control plane mostly, over the same API
+// that the console and any script use.
 type plane struct {
 	url    string
 	client *http.Client

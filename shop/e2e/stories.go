@@ -12,22 +12,25 @@ import (
 func bankDown(ctx context.Context, s *system) error {
 	return s.outage(ctx, outage{
 		strike: say{"the bank goes down: its connections are cut, new ones refused", "银行宕机：连接被切断，新连接被拒绝"},
-		break_: func() error { s.bank.Cut(); return nil },
+		begin:  func(context.Context) error { s.bank.Cut(); return nil },
+		end:    func(context.Context) error { return s.bank.Heal() },
 	})
 }
 
-// bankSlow: the same dependency answers, but later than anyone can wait.
+// bankSlow: the same dependency books every charge and then answers later than
+// anyone can wait, by its own admin switch: nobody knows whether it was charged.
 func bankSlow(ctx context.Context, s *system) error {
 	return s.outage(ctx, outage{
 		strike: say{"the bank turns slow: every answer is 3 s late", "银行变慢：每个应答迟到 3 秒"},
-		break_: func() error { return s.bank.Delay(3 * time.Second) },
+		begin:  func(ctx context.Context) error { return s.bankMode(ctx, "slow", 3*time.Second) },
+		end:    func(ctx context.Context) error { return s.bankMode(ctx, "up", 0) },
 	})
 }
 
 // An outage is one way for the bank to fail.
 type outage struct {
-	strike say
-	break_ func() error
+	strike     say
+	begin, end func(context.Context) error
 }
 
 // atLeast is how long the bank stays away, however soon the diagnosis is: long
@@ -39,7 +42,7 @@ func (s *system) outage(ctx context.Context, o outage) error {
 		return err
 	}
 	s.v.title(say{"2. The trap", "二、陷阱"})
-	if err := s.strike(o.strike, o.break_); err != nil {
+	if err := s.strike(o.strike, func() error { return o.begin(ctx) }); err != nil {
 		return err
 	}
 	if err := s.breaker(ctx, 2, 20*time.Second, say{"payment's breaker towards the bank opens", "payment 对银行的熔断器打开"}); err != nil {
@@ -56,7 +59,7 @@ func (s *system) outage(ctx context.Context, o outage) error {
 		return err
 	}
 	s.v.title(say{"3. The way back", "三、恢复"})
-	if err := s.bank.Heal(); err != nil {
+	if err := o.end(ctx); err != nil {
 		return err
 	}
 	s.v.step("♥", s.v.text(say{"the bank is back", "银行恢复"}))

@@ -190,6 +190,13 @@ func (s *system) paymentArgs(port int, version string) []string {
 	return []string{"--addr", s.addr(port), "--version", version, "--dsn", s.path("payment.db"), "--bank", "http://" + s.addr(portProxyBank)}
 }
 
+// bankMode turns the bank's own admin switch.
+func (s *system) bankMode(ctx context.Context, mode string, delay time.Duration) error {
+	bank := plane{url: "http://" + s.addr(portBankAdmin), client: s.plane.client}
+	_, err := bank.do(ctx, http.MethodPut, "/admin/mode", map[string]any{"mode": mode, "delayMs": delay.Milliseconds()}, nil)
+	return err
+}
+
 // release starts the second version of payment beside the first.
 func (s *system) release(ctx context.Context) error {
 	args := append([]string{"shop", "payment"}, s.paymentArgs(portPaymentV2, "v2")...)
