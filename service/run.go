@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"syscall"
@@ -13,13 +11,14 @@ import (
 
 	"github.com/surefoot-go/surefoot/resilience/retry"
 	"github.com/surefoot-go/surefoot/safe"
+	"github.com/surefoot-go/surefoot/supervise"
 )
 
 // Run starts the service, blocks until ctx ends, then drains and stops. It
 // returns nil after a stop in which everything finished. It fails without
 // having served if the settings make no sense or an address is taken, and later
-// if a Server ends by itself or something had to be cut off. It handles no
-// signals: see Main.
+// if a Server ends by itself, a Worker is given up, or something had to be cut
+// off. It handles no signals: see Main.
 //
 // On the end of ctx: /readyz says 503; after Drain the listeners close and
 // every request, Server and Worker may finish within StopLimit, the workers
@@ -44,7 +43,7 @@ func (s *Service) Run(ctx context.Context) (err error) {
 	// Requests outlive ctx, which only says to stop, by Drain and StopLimit.
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
-	r := &running{s: s, fatal: make(chan error, 1+len(s.Servers)), life: life, end: end}
+	r := &running{s: s, fatal: make(chan error, 2+len(s.Servers)), life: life, end: end}
 	r.start(l)
 	s.state.Store(ready)
 	s.sinks.Log.Info("service ready", "addr", l.Addr().String(), "version", s.version())
@@ -106,7 +105,8 @@ type running struct {
 	fatal   chan error // what ended by itself
 	http    *http.Server
 	servers group
-	workers group
+	workers supervise.Tree
+	task    *safe.Task // of workers
 }
 
 // group is tasks with a ctx to end them by.
@@ -152,15 +152,14 @@ func (r *running) start(l net.Listener) {
 			return nil
 		})
 	}
-	for _, w := range r.s.Workers {
-		r.workers.add(r.life, "worker "+w.Name, func(ctx context.Context) error {
-			w.loop(ctx, r.s.sinks.Log)
-			return nil
-		})
-	}
-	if r.workers.cancel == nil {
-		r.workers.cancel = func() {}
-	}
+	r.workers.Workers, r.workers.Observe = r.s.Workers, r.s.sinks
+	r.workers.Restart.Max = -1 // a service without one of its workers is better than none
+	r.task = safe.Go(r.life, "workers", func(ctx context.Context) error {
+		if err := r.workers.Run(ctx); err != nil {
+			r.fatal <- fmt.Errorf("service: %w", err)
+		}
+		return nil
+	})
 }
 
 func (g *group) add(life context.Context, name string, fn func(context.Context) error) {
@@ -190,7 +189,11 @@ func (r *running) stop(calm bool) error {
 	if closing.Wait() != nil {
 		err = errors.Join(err, errors.New("service: requests were cut off at the stop limit"))
 	}
-	left := errors.Join(err, r.workers.wait(limit))
+	left := err
+	if stuck, ok := errors.AsType[*supervise.StopError](r.workers.Stop(limit)); ok {
+		left = errors.Join(err, fmt.Errorf("service: %w", stuck))
+	}
+	<-r.task.Done()
 	if left != nil {
 		r.end(errors.New("service: the stop limit has passed"))
 		r.cut()
@@ -205,34 +208,5 @@ func (r *running) cut() {
 	defer cancel()
 	if r.http.Shutdown(ctx) != nil {
 		_ = r.http.Close() // what it could say is in Run's error already
-	}
-}
-
-// backoff is the wait before a worker is run again.
-var backoff = retry.Policy{Max: 1 << 30, Base: 100 * time.Millisecond, Cap: 30 * time.Second, Jitter: 0.5}
-
-// steady is how long a worker must have run to have its failures forgotten.
-const steady = time.Minute
-
-// loop runs w until it is done or ctx ends.
-func (w Worker) loop(ctx context.Context, log *slog.Logger) {
-	for n := 0; ; n++ {
-		begun := time.Now()
-		err := safe.Call(func() error { return w.Run(ctx) })
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			log.InfoContext(ctx, "worker done", "worker", w.Name)
-			return
-		}
-		if time.Since(begun) >= steady {
-			n = 0
-		}
-		wait := backoff.Next(retry.Moment{Tries: n, Rand: rand.Float64()}).Wait
-		log.ErrorContext(ctx, "worker failed, will run again", "worker", w.Name, "err", err, "wait", wait.String())
-		if retry.Wait(ctx, wait) != nil {
-			return
-		}
 	}
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/surefoot-go/surefoot/httpx"
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience"
+	"github.com/surefoot-go/surefoot/supervise"
 )
 
 // Telemetry builds the sinks the service reports to. telemetry.OTLP is one.
@@ -51,14 +52,10 @@ type Server interface {
 }
 
 // Worker is work that runs as long as the service does, such as settling an
-// outbox.
-type Worker struct {
-	Name string
-	// Run blocks until ctx ends. If it fails or panics it is run again, after
-	// 100ms at first and 30s at most (halved at random), counted anew when it
-	// ran for a minute. If it returns nil it is done.
-	Run func(ctx context.Context) error
-}
+// outbox. If it fails or panics it is run again, after 100ms at first and 30s at
+// most, for as long as it takes; only with Restart.Max set is it given up, and
+// that stops the service. If it returns nil it is done.
+type Worker = supervise.Worker
 
 // Service is one process. Set the fields first, then register handlers, then
 // call Main, or Run, once. Only Name is required. A Service must not be copied.
@@ -86,7 +83,7 @@ type Service struct {
 	// fit in the 30s Kubernetes gives.
 	StopLimit time.Duration
 
-	Workers []Worker
+	Workers []Worker // told to stop after all requests have ended, the last one first
 	Servers []Server
 	// Ready says whether the service can do its work right now; nil means
 	// always. /readyz asks it, with 1s to answer; it must not call other

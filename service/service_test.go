@@ -19,6 +19,7 @@ import (
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience"
 	"github.com/surefoot-go/surefoot/service"
+	"github.com/surefoot-go/surefoot/supervise"
 )
 
 // pipes is a network in memory, which fake time can wait for.
@@ -281,6 +282,29 @@ func TestWorkersAreRunAgain(t *testing.T) {
 			most = min(2*most, 30*time.Second)
 		}
 	})
+}
+
+func TestWorkersThatEndTheService(t *testing.T) {
+	for want, w := range map[string]service.Worker{
+		"service: supervise: gave up a after 1 restarts: no luck": {Name: "a", Restart: supervise.Restart{Max: 1},
+			Run: func(context.Context) error { return errors.New("no luck") }},
+		"service: supervise: a worker of tree \"\" has no name": {Run: func(context.Context) error { return nil }},
+		"service: supervise: did not stop in time: a":           {Name: "a"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			free := make(chan struct{})
+			defer close(free)
+			if strings.Contains(want, "stop in time") {
+				w.Run = func(context.Context) error { <-free; return nil }
+			}
+			stop, ended := start(t, &service.Service{Listener: network(), Drain: -1, Workers: []service.Worker{w}})
+			time.Sleep(time.Second)
+			stop()
+			if err := <-ended; err == nil || err.Error() != want {
+				t.Errorf("Run: %v, want %s", err, want)
+			}
+		})
+	}
 }
 
 // aside is a Server.
