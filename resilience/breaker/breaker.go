@@ -101,7 +101,7 @@ type Breaker struct {
 	OnChange func(Change)
 
 	settings atomic.Pointer[Settings]
-	gate     atomic.Uint64 // generation<<2 | state: lets a closed breaker admit without the lock
+	gate     atomic.Uint64 // generation<<2 | state: lets a closed breaker admit without the lock, if it is not watched
 	mu       sync.Mutex
 	m        machine
 }
@@ -116,13 +116,17 @@ func New(s Settings) *Breaker {
 // Set replaces the settings; the state and the counts stay. Off closes it.
 func (b *Breaker) Set(s Settings) {
 	s = s.OrDefault()
+	now := time.Now()
 	b.mu.Lock()
 	b.settings.Store(&s)
 	change, changed := Change{}, false
 	if s.Rule == Off && b.m.state != Closed {
-		change, changed = b.m.move(time.Now(), Closed, nil), true
-		b.publish()
+		change, changed = b.m.move(now, Closed, nil), true
 	}
+	if s.Rule == Consecutive && b.m.epoch.IsZero() {
+		b.m.forget(now) // Interval begins now and not with the first call
+	}
+	b.publish()
 	b.mu.Unlock()
 	if changed {
 		b.tell(change)
@@ -189,8 +193,9 @@ func (p Permit) Done(o Outcome, err error) bool {
 		draw = rand.Float64()
 	}
 	b.mu.Lock()
+	before := b.m.gen
 	change, changed := b.m.done(now, b.rules(), p.gen, o, err, draw)
-	if changed {
+	if b.m.gen != before {
 		b.publish()
 	}
 	b.mu.Unlock()
@@ -200,8 +205,19 @@ func (p Permit) Done(o Outcome, err error) bool {
 	return changed
 }
 
+// watched is, in the gate, a closed breaker whose Allow must look at the clock:
+// Consecutive starts over by intervals, and a call belongs to the one in which
+// it was let through.
+const watched = 3
+
 // publish makes the state visible to Allow's fast path; b.mu is held.
-func (b *Breaker) publish() { b.gate.Store(b.m.gen<<2 | uint64(b.m.state)) }
+func (b *Breaker) publish() {
+	state := uint64(b.m.state)
+	if s := b.rules(); b.m.state == Closed && s.Rule == Consecutive && s.Interval > 0 {
+		state = watched
+	}
+	b.gate.Store(b.m.gen<<2 | state)
+}
 
 func (b *Breaker) tell(c Change) {
 	if b.OnChange != nil {
@@ -210,7 +226,12 @@ func (b *Breaker) tell(c Change) {
 }
 
 // State is the current state.
-func (b *Breaker) State() State { return State(b.gate.Load() & 3) }
+func (b *Breaker) State() State {
+	if s := b.gate.Load() & 3; s != watched {
+		return State(s)
+	}
+	return Closed
+}
 
 // Wait is how long the breaker stays open before it lets a call through, and 0
 // if it may do so now.

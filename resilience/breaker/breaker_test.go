@@ -76,7 +76,7 @@ func TestClassic(t *testing.T) {
 		call(t, b, breaker.Success)
 		calls(t, b, 5, breaker.Failure)
 		want(t, b, breaker.Closed) // a success breaks the run
-		time.Sleep(10 * time.Second)
+		time.Sleep(10*time.Second + 1)
 		calls(t, b, 5, breaker.Failure)
 		want(t, b, breaker.Closed) // Interval starts over
 		call(t, b, breaker.Failure)
@@ -107,6 +107,39 @@ func TestClassic(t *testing.T) {
 			p.Done(breaker.Success, nil) // the refused one is a zero Permit
 		}
 		want(t, b, breaker.Closed)
+	})
+}
+
+// As in sony/gobreaker, which bench/peers compares with: the first interval
+// begins with the breaker, the next with the first call after the last, and a
+// call counts in the interval in which it was let through.
+func TestConsecutiveCountsByInterval(t *testing.T) {
+	s := breaker.Settings{Rule: breaker.Consecutive, Failures: 1}
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New(s)
+		time.Sleep(9 * time.Second)
+		call(t, b, breaker.Failure)
+		late, err := b.Allow()
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second + 1) // a new interval, by 1ns
+		late.Done(breaker.Failure, errDown)
+		call(t, b, breaker.Failure)
+		want(t, b, breaker.Closed) // one failure in this interval
+		time.Sleep(10 * time.Second)
+		call(t, b, breaker.Failure)
+		want(t, b, breaker.Open) // the second, at its last instant
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := s
+		s.Interval = -1
+		b := breaker.New(s)
+		call(t, b, breaker.Failure)
+		late, _ := b.Allow()
+		time.Sleep(24 * time.Hour)
+		late.Done(breaker.Failure, errDown)
+		want(t, b, breaker.Open) // negative: never starts over
 	})
 }
 

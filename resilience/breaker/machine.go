@@ -13,7 +13,7 @@ const (
 // admissions and transitions come out.
 type machine struct {
 	state State
-	gen   uint64    // counts transitions; an outcome of an older one says nothing about now
+	gen   uint64    // counts transitions and Consecutive's intervals; an outcome of an older one says nothing about now
 	since time.Time // of the last transition
 	until time.Time // Open: when to probe; HalfOpen: when probes out now are given up
 
@@ -44,6 +44,7 @@ func (m *machine) allow(now time.Time, s *Settings) bool {
 	if m.state == HalfOpen && !m.ramp.IsZero() && now.Sub(m.ramp) >= s.Ramp {
 		m.move(now, Closed, nil)
 	}
+	m.restart(now, s)
 	ok := false
 	switch {
 	case m.state == Closed:
@@ -86,6 +87,7 @@ func (m *machine) done(now time.Time, s *Settings, gen uint64, o Outcome, err er
 	default:
 		m.counts.Ignored++
 	}
+	m.restart(now, s)
 	if s.Rule == Off || gen != m.gen {
 		return Change{}, false
 	}
@@ -170,13 +172,19 @@ func (m *machine) trips(s *Settings) bool {
 	return calls >= s.MinCalls && float64(m.bad) >= s.FailureShare*float64(calls)
 }
 
+// restart begins Consecutive's next interval when the last one is over, as
+// sony/gobreaker does: calls that are still out belong to the last one.
+func (m *machine) restart(now time.Time, s *Settings) {
+	if m.state == Closed && s.Rule == Consecutive && s.Interval > 0 && now.Sub(m.epoch) > s.Interval {
+		m.forget(now)
+		m.gen++
+	}
+}
+
 // turn forgets what the window no longer covers. Time that runs backwards
 // counts into the newest slot.
 func (m *machine) turn(now time.Time, s *Settings) {
 	if s.Rule == Consecutive {
-		if m.epoch.IsZero() || s.Interval > 0 && now.Sub(m.epoch) >= s.Interval {
-			m.forget(now)
-		}
 		return
 	}
 	width := max(s.Interval/slots, 1)

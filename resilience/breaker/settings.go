@@ -29,7 +29,8 @@ type Settings struct {
 	// 3, the article's number.
 	MaxRequests int
 	// Interval is how far back a closed breaker counts: Windowed forgets
-	// gradually, Consecutive starts over. 0 means 10s, the article's number and
+	// gradually, Consecutive starts over and no longer counts the calls that
+	// are out then. 0 means 10s, the article's number and
 	// Hystrix's window; negative means Consecutive never starts over.
 	Interval time.Duration
 	// Timeout is how long the breaker stays open before it tries again. 0 or
