@@ -39,7 +39,7 @@ func TestReadmeService(t *testing.T) {
 	dir := t.TempDir()
 	src, bin := filepath.Join(dir, "main.go"), filepath.Join(dir, "hello")
 	write(t, src, shown)
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, src)
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", bin, src)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the README's service does not build: %v\n%s", err, out)
