@@ -252,4 +252,3 @@ func write(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
-
