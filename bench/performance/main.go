@@ -1,0 +1,103 @@
+// Command performance runs the benchmarks that put our policies beside their
+// peers and writes the medians to docs/performance.md, each goal with a verdict
+// and the command behind it.
+//
+//	go run ./bench/performance                  # five rounds: about a minute
+//	go run ./bench/performance -count 1 -out -  # a quick look, to standard output
+//
+// A round runs every benchmark once, so that a busy moment of the machine meets
+// all libraries alike. A missed goal is written down as missed and is no
+// failure: exit code 1 means that the benchmarks could not be run, 2 that the
+// flags make no sense.
+//
+// It measures calls, not systems: for what the built programs do see
+// bench/numbers.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.As(err, new(misuse)):
+		fmt.Fprintf(os.Stderr, "performance: %v; see -help\n", err)
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "performance: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type misuse struct{ error }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f := flag.NewFlagSet("performance", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	count := f.Int("count", 5, "rounds; the median of them counts")
+	each := f.Duration("benchtime", 100*time.Millisecond, "how long each benchmark runs in a round")
+	out := f.String("out", "docs/performance.md", "document to write, from the repository's root; - means standard output")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return misuse{err}
+	}
+	if *count < 1 || *each <= 0 || f.NArg() > 0 {
+		return misuse{errors.New("-count and -benchtime must be positive, and there are no arguments")}
+	}
+	work, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output()
+	if err != nil || len(strings.TrimSpace(string(work))) == 0 {
+		return errors.New("no go.work here: run it inside the repository")
+	}
+	root := filepath.Dir(strings.TrimSpace(string(work)))
+
+	at := surroundings(time.Now(), *count, *each)
+	all := figures{}
+	for n := range *count {
+		fmt.Fprintf(stderr, "round %d of %d\n", n+1, *count)
+		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", each.String(), "./bench/peers")
+		cmd.Dir, cmd.Stderr = root, stderr
+		printed, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("the benchmarks: %w\n%s", err, printed)
+		}
+		all.read(string(printed))
+	}
+	text, err := document(at, all)
+	if err != nil {
+		return err
+	}
+	if *out == "-" {
+		_, err = io.WriteString(stdout, text)
+		return err
+	}
+	return os.WriteFile(filepath.Join(root, *out), []byte(text), 0o644)
+}
+
+// surroundings says when, how and on what kind of machine.
+func surroundings(now time.Time, rounds int, each time.Duration) string {
+	text := fmt.Sprintf("Measured on %s: %s/%s, %d cores, %s, medians of %d rounds of %v for each benchmark",
+		now.UTC().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), rounds, each)
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		if f := strings.Fields(string(b)); len(f) > 0 {
+			text += ", load average " + f[0] + " before it began"
+		}
+	}
+	return text + "."
+}
