@@ -101,6 +101,9 @@ type Breaker struct {
 	OnChange func(Change)
 
 	settings atomic.Pointer[Settings]
+	base     atomic.Pointer[time.Time] // see clock
+	until    atomic.Pointer[time.Time] // when the present opening ends: lets an open breaker refuse without the lock
+	refused  atomic.Uint64             // so, in addition to the machine's count
 	gate     atomic.Uint64 // generation<<2 | state: lets a closed breaker admit without the lock, if it is not watched
 	mu       sync.Mutex
 	m        machine
@@ -160,8 +163,14 @@ type Permit struct {
 // Allow asks to make one call: the answer is a Permit, or ErrOpen. It does not
 // block.
 func (b *Breaker) Allow() (Permit, error) {
-	if g := b.gate.Load(); State(g&3) == Closed {
+	switch g := b.gate.Load(); State(g & 3) {
+	case Closed:
 		return Permit{b, g >> 2}, nil
+	case Open:
+		if until := b.until.Load(); until != nil && time.Until(*until) > 0 {
+			b.refused.Add(1)
+			return Permit{}, ErrOpen
+		}
 	}
 	now := time.Now()
 	b.mu.Lock()
@@ -187,8 +196,13 @@ func (p Permit) Done(o Outcome, err error) bool {
 	if b == nil {
 		return false
 	}
-	now := time.Now()
+	var now time.Time
 	var draw float64
+	if o == Success && State(b.gate.Load()&3) == Closed {
+		now = b.clock()
+	} else {
+		now = time.Now()
+	}
 	if o == Failure {
 		draw = rand.Float64()
 	}
@@ -205,6 +219,19 @@ func (p Permit) Done(o Outcome, err error) bool {
 	return changed
 }
 
+// clock is a cheaper time.Now: it reads the monotonic clock only. Its wall time
+// does not follow when the system's clock is set, so it is not for a time that
+// anybody is shown.
+func (b *Breaker) clock() time.Time {
+	base := b.base.Load()
+	if base == nil {
+		now := time.Now()
+		b.base.CompareAndSwap(nil, &now)
+		return now
+	}
+	return base.Add(time.Since(*base))
+}
+
 // watched is, in the gate, a closed breaker whose Allow must look at the clock:
 // Consecutive starts over by intervals, and a call belongs to the one in which
 // it was let through.
@@ -213,6 +240,10 @@ const watched = 3
 // publish makes the state visible to Allow's fast path; b.mu is held.
 func (b *Breaker) publish() {
 	state := uint64(b.m.state)
+	if b.m.state == Open && b.gate.Load() != b.m.gen<<2|uint64(Open) {
+		until := b.m.until
+		b.until.Store(&until) // before the gate that leads to it
+	}
 	if s := b.rules(); b.m.state == Closed && s.Rule == Consecutive && s.Interval > 0 {
 		state = watched
 	}
@@ -248,7 +279,9 @@ func (b *Breaker) Wait() time.Duration {
 func (b *Breaker) Snapshot() Snapshot {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.m.snapshot()
+	s := b.m.snapshot()
+	s.Counts.Rejected += b.refused.Load()
+	return s
 }
 
 // Do makes one call through b: fn, or ErrOpen without calling it. nil is a
