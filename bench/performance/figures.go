@@ -64,6 +64,14 @@ func (f figures) cost(which, library string) (cost, bool) {
 	}, true
 }
 
+// minus is what c costs more than bare; its range is left out.
+func (c cost) minus(bare cost) cost {
+	if bare == (cost{}) {
+		return c
+	}
+	return cost{ns: c.ns - bare.ns, allocs: c.allocs - bare.allocs, bytes: c.bytes - bare.bytes}
+}
+
 func (c cost) String() string {
 	return fmt.Sprintf("%s ns, %s, %.0f B", number(c.ns), allocations(c.allocs), c.bytes)
 }

@@ -90,6 +90,9 @@ func TestDocument(t *testing.T) {
 		f.add(g.which, ours, "ns/op", 10)
 		f.add(g.which, "slower", "ns/op", 123.4)
 		f.add(g.which, "slower", "allocs/op", 1)
+		if g.over != "" {
+			f.add(g.which, g.over, "ns/op", 4)
+		}
 	}
 	f.add("Breaker/closed", "surefoot-classic", "ns/op", 20)
 	all, err := document("Measured today.", f)
@@ -99,6 +102,7 @@ func TestDocument(t *testing.T) {
 	for _, want := range []string{
 		"Measured today.", "All goals in the table are met.", "Goals that are **open**", "lazily",
 		"| breaker closed, windowed | ≤ 70 ns, 0 allocs | 10.0 ns, 0 allocs, 0 B | met | slower 123 ns, 1 alloc, 0 B | `go test -run '^$' -bench '^BenchmarkBreaker$/^closed$' ./bench/peers` |",
+		"| HTTP client add-on | ≤ 150 ns, 2 allocs more than bare | 6.0 ns, 0 allocs, 0 B | met | slower 119 ns, 1 alloc, 0 B |",
 		"| Breaker/closed | **surefoot-classic** | 20.0 | 20.0 – 20.0 | 0 | 0 |",
 	} {
 		if !strings.Contains(all, want) {
@@ -115,6 +119,11 @@ func TestDocument(t *testing.T) {
 		t.Errorf("want one row missed:\n%s", one)
 	}
 
+	delete(f["HTTPClient/get"], "bare")
+	if _, err := document("", f); err == nil || !strings.Contains(err.Error(), "HTTPClient/get") {
+		t.Errorf("a goal without its base: %v", err)
+	}
+	f.add("HTTPClient/get", "bare", "ns/op", 4)
 	delete(f["Breaker/open"], ours)
 	if _, err := document("", f); err == nil || !strings.Contains(err.Error(), "Breaker/open") {
 		t.Errorf("a goal without a figure: %v", err)
