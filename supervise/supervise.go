@@ -298,8 +298,9 @@ func (t *Tree) WaitReady(ctx context.Context) error {
 }
 
 // Stop is the end of Run's ctx with another limit than StopLimit: it stops the
-// workers, in order, until ctx ends, and returns what Run returns. A tree that
-// was stopped cannot run again; before Run, that is all it does.
+// workers, in order, until ctx ends (and for StopLimit if ctx has no deadline),
+// and returns what Run returns. A tree that was stopped cannot run again; before
+// Run, that is all it does. A worker that calls it waits for itself.
 func (t *Tree) Stop(ctx context.Context) error {
 	t.mu.Lock()
 	if t.limit == nil {

@@ -196,14 +196,15 @@ func Do[T any](ctx context.Context, h *Hedge, c Call[T], fn func(ctx context.Con
 
 	returned := false
 	defer func() {
-		if !returned { // fn called runtime.Goexit
+		if !returned { // fn called runtime.Goexit, or Final panicked
 			r.settle(false)
 		}
 	}()
 	v, err := once(first, fn, 0)
-	returned = true
 	took := time.Since(begun)
-	if late := r.finish(0, v, err); late || err == nil {
+	late := r.finish(0, v, err)
+	returned = true
+	if late || err == nil {
 		h.Observe(took)
 	}
 	r.settle(true)

@@ -265,6 +265,21 @@ func TestGoexit(t *testing.T) {
 	})
 }
 
+// A panic in the caller's own Final goes to the caller, and leaves nobody behind.
+func TestFinalPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended atomic.Int64
+		h := hedge.New(hedge.Settings{Delay: 10 * ms})
+		defer func() {
+			if recover() == nil || ended.Load() != 2 {
+				t.Errorf("%d of 2 tries ended", ended.Load())
+			}
+		}()
+		hedge.Do(t.Context(), h, hedge.Call[int]{Final: func(error) bool { panic("boom") }},
+			plays([]step{{wait: 20 * ms, err: errDown}, {wait: time.Hour}}, &ended))
+	})
+}
+
 // The delay by quantile: 5 % more load, and the tail is gone.
 func TestQuantile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
