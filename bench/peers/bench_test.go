@@ -190,7 +190,7 @@ func BenchmarkAdaptive(b *testing.B) {
 
 // BenchmarkPolicies is a no-op inside fallback, retry, budget, breaker and a
 // time limit for each try, with the ctx of a request that has a deadline and
-// can be canceled.
+// can be canceled. hand-written-loop has two of the five only.
 func BenchmarkPolicies(b *testing.B) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
@@ -207,15 +207,15 @@ func BenchmarkPolicies(b *testing.B) {
 		{"failsafe-go", func() {
 			exec.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[int]) (int, error) { return noop(e.Context()) })
 		}},
-		{"by-hand", func() { byHand(ctx, noop) }},
+		{"hand-written-loop", func() { loop(ctx, noop) }},
 	}
 	b.Run("five", five.serial)
 	b.Run("five-parallel", five.parallel)
 }
 
-// byHand is what people write without a library: a loop and a time limit, with
-// neither breaker nor budget.
-func byHand(ctx context.Context, fn func(context.Context) (int, error)) (v int, err error) {
+// loop is what people write without a library: retry and a time limit for each
+// try, with neither breaker nor budget nor fallback.
+func loop(ctx context.Context, fn func(context.Context) (int, error)) (v int, err error) {
 	for n := range 4 {
 		v, err = func() (int, error) {
 			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
