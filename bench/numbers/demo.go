@@ -25,7 +25,7 @@ const (
 	symptom   = "fault to symptom"
 	diagnosis = "fault to diagnosis"
 	rollback  = "release to rollback"
-	resident  = "resident memory of all processes"
+	resident  = "memory, shared pages counted once"
 )
 
 func demo(ctx context.Context, b *bench) ([]figure, error) {

@@ -19,7 +19,7 @@ Surefoot demo: the bank goes down under load and comes back
 Measured
   control plane ready after            0.1 s
   fault to symptom                     3.0 s
-  resident memory of all processes     190 MB
+  memory, shared pages counted once    190 MB
   orders accepted                      1472
     +49.0s  ✓ the story came true
 `, map[string]float64{"control plane ready after": 0.1, "fault to symptom": 3, resident: 190 << 20, "orders accepted": 1472}},

@@ -243,7 +243,7 @@ func (s *system) settled(ctx context.Context) error {
 func (s *system) epilogue(context.Context) error {
 	total, _ := s.kids.memory()
 	if total > 0 {
-		s.note(say{"resident memory of all processes", "全部进程常驻内存"}, fmt.Sprintf("%d MB", total>>20))
+		s.note(say{"memory, shared pages counted once", "内存（共享页只计一次）"}, fmt.Sprintf("%d MB", total>>20))
 	}
 	st := s.load.Stats()
 	s.note(say{"orders accepted", "受理订单"}, fmt.Sprint(st.Accepted))
