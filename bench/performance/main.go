@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	root := filepath.Dir(strings.TrimSpace(string(work)))
 
-	at := surroundings(time.Now(), *count, *each)
+	at := surroundings(time.Now(), *count, *each) + ", load average " + load() + " before"
 	all := figures{}
 	for n := range *count {
 		fmt.Fprintf(stderr, "round %d of %d\n", n+1, *count)
@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		all.read(string(printed))
 	}
-	text, err := document(at, all)
+	text, err := document(at+" and "+load()+" after.", all)
 	if err != nil {
 		return err
 	}
@@ -92,12 +92,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // surroundings says when, how and on what kind of machine.
 func surroundings(now time.Time, rounds int, each time.Duration) string {
-	text := fmt.Sprintf("Measured on %s: %s/%s, %d cores, %s, medians of %d rounds of %v for each benchmark",
+	return fmt.Sprintf("Measured on %s: %s/%s, %d cores, %s, medians of %d rounds of %v for each benchmark",
 		now.UTC().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), rounds, each)
+}
+
+// load is how busy the machine has been in the last minute, with ourselves:
+// much more than 1 makes every figure of the run too high.
+func load() string {
 	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
 		if f := strings.Fields(string(b)); len(f) > 0 {
-			text += ", load average " + f[0] + " before it began"
+			return f[0]
 		}
 	}
-	return text + "."
+	return "unknown"
 }
