@@ -104,7 +104,7 @@ type Breaker struct {
 	base     atomic.Pointer[time.Time] // see clock
 	until    atomic.Pointer[time.Time] // when the present opening ends: lets an open breaker refuse without the lock
 	refused  atomic.Uint64             // so, in addition to the machine's count
-	gate     atomic.Uint64 // generation<<2 | state: lets a closed breaker admit without the lock, if it is not watched
+	gate     atomic.Uint64             // generation<<2 | state: lets a closed breaker admit without the lock, if it is not watched
 	mu       sync.Mutex
 	m        machine
 }
