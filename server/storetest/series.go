@@ -125,7 +125,11 @@ func seriesConcurrent(t *testing.T, open openSeries) {
 					if _, err := s.Put(ctx, []store.Sample{sample("m", fmt.Sprint(w), at(time.Duration(i)*time.Second), float64(i))}); err != nil {
 						t.Error(err)
 					}
-					if _, err := s.Query(ctx, "sum(m)", at(time.Duration(i)*time.Second)); err != nil {
+					// A new series each time, beside a query that reads their index.
+					if _, err := s.Put(ctx, []store.Sample{sample("n", fmt.Sprint(w, "-", i), at(time.Duration(i)*time.Second), 1)}); err != nil {
+						t.Error(err)
+					}
+					if _, err := s.Query(ctx, "sum(m) + sum(n)", at(time.Duration(i)*time.Second)); err != nil {
 						t.Error(err)
 					}
 				}

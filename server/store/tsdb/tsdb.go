@@ -110,6 +110,11 @@ type handle struct {
 	db    *promdb.DB
 	state atomic.Int32
 	use   sync.RWMutex // held for reading by every use, for writing to close
+
+	// adding is held while samples are added. Two writers that make series at
+	// the same time would have the index put its postings in order in place,
+	// under the eyes of a query that reads them.
+	adding sync.Mutex
 }
 
 var _ store.Series = (*Store)(nil)
@@ -193,6 +198,23 @@ func (s *Store) Put(ctx context.Context, samples []store.Sample) (dropped int, e
 
 func (s *Store) append(ctx context.Context, h *handle, op string, samples []store.Sample) (dropped int, err error) {
 	app := h.db.Appender(ctx)
+	if dropped, err = s.add(h, app, op, samples); err != nil {
+		_ = app.Rollback() // the first error says it all
+		return 0, err
+	}
+	if err := app.Commit(); err != nil {
+		h.state.CompareAndSwap(sound, torn)
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			return 0, s.noRoom(op).Because(err)
+		}
+		return 0, errs.New(errs.Unavailable, op, "the store cannot write").Because(err)
+	}
+	return dropped, nil
+}
+
+func (s *Store) add(h *handle, app storage.Appender, op string, samples []store.Sample) (dropped int, err error) {
+	h.adding.Lock()
+	defer h.adding.Unlock()
 	latest := s.opts.Now().Add(s.opts.Ahead)
 	// The count is looked at once a call: a call may exceed the limit, the next
 	// one will not.
@@ -222,16 +244,8 @@ func (s *Store) append(ctx context.Context, h *handle, op string, samples []stor
 		case isLate(err):
 			dropped++
 		default:
-			_ = app.Rollback() // the first error says it all
 			return 0, errs.New(errs.Invalid, op, "a sample cannot be kept").With("labels", sm.Labels).Because(err)
 		}
-	}
-	if err := app.Commit(); err != nil {
-		h.state.CompareAndSwap(sound, torn)
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return 0, s.noRoom(op).Because(err)
-		}
-		return 0, errs.New(errs.Unavailable, op, "the store cannot write").Because(err)
 	}
 	return dropped, nil
 }
