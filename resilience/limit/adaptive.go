@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/surefoot-go/surefoot/resilience/internal/knee"
 )
 
 // AdaptiveSettings bound what an Adaptive may find. They are plain data: decode
@@ -59,7 +61,7 @@ type Adaptive struct {
 	gate     gate
 
 	mu      sync.Mutex
-	learner learner
+	learner knee.Finder
 	blocked atomic.Int64 // since the learner was last told
 }
 
@@ -77,15 +79,15 @@ func (a *Adaptive) Set(s AdaptiveSettings) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.settings.Store(&s)
-	a.learner.bound(s.Min, s.Max)
-	a.gate.resize(a.learner.limit)
+	a.learner.Bound(s.Min, s.Max)
+	a.gate.resize(a.learner.Limit())
 }
 
 func (a *Adaptive) begin(s AdaptiveSettings) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.learner.begins(s.Start, s.Min, s.Max)
-	a.gate.resize(a.learner.limit)
+	a.learner.Start(s.Start, s.Min, s.Max)
+	a.gate.resize(a.learner.Limit())
 	a.settings.Store(&s)
 }
 
@@ -140,10 +142,16 @@ func (t Trial) Done(o Outcome) bool {
 	end := now()
 	a.mu.Lock()
 	if a.blocked.Load() != 0 {
-		a.learner.blocked += int(a.blocked.Swap(0))
+		a.learner.Blocked(int(a.blocked.Swap(0)))
 	}
-	if a.learner.done(end, time.Duration(end-t.start), o) {
-		a.gate.resize(a.learner.limit)
+	changed := false
+	if o == Ignored {
+		changed = a.learner.Climb(end)
+	} else {
+		changed = a.learner.Done(end, time.Duration(end-t.start), o == Success)
+	}
+	if changed {
+		a.gate.resize(a.learner.Limit())
 	}
 	a.mu.Unlock()
 	return true
@@ -186,7 +194,7 @@ type AdaptiveSnapshot struct {
 func (a *Adaptive) Snapshot() AdaptiveSnapshot {
 	a.rules()
 	a.mu.Lock()
-	limit, latency := a.learner.limit, time.Duration(a.learner.mean)
+	limit, latency := a.learner.Limit(), a.learner.Mean()
 	a.mu.Unlock()
 	held, waiting, _ := a.gate.counts()
 	return AdaptiveSnapshot{limit, latency, held, waiting, a.gate.refused.Load(), a.gate.strays.Load()}

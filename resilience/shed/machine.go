@@ -3,6 +3,8 @@ package shed
 import (
 	"math"
 	"time"
+
+	"github.com/surefoot-go/surefoot/resilience/internal/knee"
 )
 
 // machine is the door without lock, clock and channels: requests and outcomes
@@ -11,7 +13,7 @@ import (
 type machine struct {
 	s       Settings
 	made    bool
-	learner learner
+	learner knee.Finder
 	running int
 	latency float64 // mean of the last ones, ns
 	probed  int64   // when a request was last let through although it seemed hopeless
@@ -115,14 +117,14 @@ func (m *machine) set(s Settings) {
 		hi = math.MaxInt32
 	}
 	if m.made {
-		m.learner.bound(s.Min, hi)
+		m.learner.Bound(s.Min, hi)
 		return
 	}
 	m.made = true
-	m.learner.begins(s.Start, s.Min, hi)
+	m.learner.Start(s.Start, s.Min, hi)
 }
 
-func (m *machine) room() bool { return m.s.Max < 0 || m.running < m.learner.limit }
+func (m *machine) room() bool { return m.s.Max < 0 || m.running < m.learner.Limit() }
 
 // arrive decides about a request that has the given time left, negative if it
 // has no deadline. On admit the slot is its place; on queue the caller goes on
@@ -134,7 +136,7 @@ func (m *machine) arrive(now int64, left time.Duration, level int, user uint64) 
 		return unbounded, 0
 	}
 	m.turn(now)
-	m.learner.climb(now)
+	m.learner.Climb(now)
 	m.came++
 	m.shares.arrived(user)
 	if left >= 0 && m.s.Margin > 0 && float64(left) < m.s.Margin*m.latency && !m.probe(now) {
@@ -145,7 +147,7 @@ func (m *machine) arrive(now int64, left time.Duration, level int, user uint64) 
 			return admit, m.enter(now, user)
 		}
 	}
-	m.learner.block()
+	m.learner.Blocked(1)
 	if m.s.Queue < 0 || m.waiting >= m.s.Queue && !m.evict(now, level, user) {
 		m.dropped++
 		return full, 0
@@ -266,7 +268,11 @@ func (m *machine) done(now int64, i int32, gen uint32, o Outcome) bool {
 		}
 		m.latency += (float64(took) - m.latency) / last
 	}
-	m.learner.done(now, time.Duration(took), o)
+	if o == Ignored {
+		m.learner.Climb(now)
+	} else {
+		m.learner.Done(now, time.Duration(took), o == Success)
+	}
 	m.fill(now)
 	return true
 }
@@ -275,7 +281,7 @@ func (m *machine) done(now int64, i int32, gen uint32, o Outcome) bool {
 // long.
 func (m *machine) fill(now int64) {
 	m.turn(now)
-	m.learner.climb(now)
+	m.learner.Climb(now)
 	if m.waiting > 0 {
 		m.expire(now)
 	}
@@ -385,7 +391,7 @@ var refusals = func() (rs [3][6]Refused) {
 
 func (m *machine) snapshot() Snapshot {
 	return Snapshot{
-		Limit: m.learner.limit, Running: m.running, Waiting: m.waiting, Overloaded: m.overloaded,
+		Limit: m.learner.Limit(), Running: m.running, Waiting: m.waiting, Overloaded: m.overloaded,
 		Latency: time.Duration(m.latency), Admitted: m.admitted, Left: m.left, Strays: m.strays,
 		Refused: map[Reason]uint64{Full: m.full, Waited: m.waitedOut, Deadline: m.deadlinesLost},
 	}

@@ -1,7 +1,5 @@
 package shed
 
-//go:generate sh -c "sed 's/^package limit/package shed/' ../limit/learn.go >learn.go"
-
 import "time"
 
 // Settings say how many requests are worked on at once and how long others

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -312,22 +310,6 @@ func TestAllocations(t *testing.T) {
 		if n := testing.AllocsPerRun(1000, call); n != 0 {
 			t.Errorf("%s: %v allocations, want 0", name, n)
 		}
-	}
-}
-
-// The learner is limit's, copied so that this folder can leave alone. When both
-// are here they must not differ; to copy it anew, run go generate.
-func TestLearnerIsLimits(t *testing.T) {
-	theirs, err := os.ReadFile("../limit/learn.go")
-	if err != nil {
-		t.Skip("package limit is not here")
-	}
-	ours, err := os.ReadFile("learn.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(ours) != strings.Replace(string(theirs), "package limit", "package shed", 1) {
-		t.Error("learn.go differs from ../limit/learn.go")
 	}
 }
 
