@@ -28,6 +28,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -148,7 +149,8 @@ func Open(dir string, opts Options) (*Store, error) {
 // halfway is left behind; it closes itself when there is room, until when the
 // folder stays locked.
 func (s *Store) open(op string, fs vfs.FS) error {
-	full := errs.New(errs.Unavailable, op, "the disk of the store is full: it needs some room to start").With("dir", s.dir)
+	full := errs.New(errs.Unavailable, op, "the disk of the store is full: it needs some room to start").
+		With("dir", s.dir).Because(syscall.ENOSPC) // so that nobody takes the data for damaged
 	if free, err := s.disk.usage(s.dir); err == nil && int64(free) < s.opts.Memtable {
 		_ = s.lock.Close()
 		return full.With("free", free)
