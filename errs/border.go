@@ -1,6 +1,7 @@
 package errs
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -76,21 +77,25 @@ func (e *Error) Behind(h Hop) *Error {
 // in an encoding of their own.
 type Parts struct {
 	Kind       Kind
-	Status     int           // HTTP status; 0 means Kind.HTTP()
-	ID         string        // "" means Kind.ID()
-	Message    string        // "" means a generic one
-	Details    []string      // public
-	Trace      string        // 32 hex digits, or ""
-	At         time.Time     // zero means time.Now()
-	Chain      []Hop         // newest first, origin last
-	RetryAfter time.Duration // 0 means no hint
-	Remote     bool          // decided by another service
+	Status     int               // HTTP status; 0 means Kind.HTTP()
+	GRPC       uint32            // gRPC code; 0 means by Kind and ID
+	ID         string            // "" means Kind.ID()
+	Message    string            // "" means a generic one
+	Language   string            // of Message, a BCP 47 tag; "" means not known
+	Args       map[string]string // public values for the texts of a Catalog
+	Details    []string          // public
+	Trace      string            // 32 hex digits, or ""
+	At         time.Time         // zero means time.Now()
+	Chain      []Hop             // newest first, origin last
+	RetryAfter time.Duration     // 0 means no hint
+	Remote     bool              // decided by another service
 }
 
-// Parts returns what may cross a wire. The caller owns the slices.
+// Parts returns what may cross a wire. The caller owns the slices and the map.
 func (e *Error) Parts() Parts {
 	return Parts{
-		Kind: e.kind, Status: e.HTTP(), ID: e.Code(), Message: e.msg, Details: e.Details(), Trace: e.trace,
+		Kind: e.kind, Status: e.HTTP(), GRPC: e.GRPC(), ID: e.Code(), Message: e.msg, Language: e.lang, Args: maps.Clone(e.args),
+		Details: e.Details(), Trace: e.trace,
 		At: e.at, Chain: e.Chain(), RetryAfter: e.retry, Remote: e.remote,
 	}
 }
@@ -105,8 +110,9 @@ const (
 )
 
 // Assemble is the reverse of Parts. It takes parts from strangers: text is cut
-// to 1 KiB and cleaned of control characters, details to 32 of 512 bytes, the
-// chain to 32 hops, a retry delay to an hour; an id or trace id that is none is dropped.
+// to 1 KiB and cleaned of control characters, details to 32 of 512 bytes, args to
+// what Arg takes, the chain to 32 hops, a retry delay to an hour; an id, a code, a
+// language or a trace id that is none is dropped.
 func Assemble(p Parts) *Error {
 	e := &Error{
 		kind: p.Kind.known(), msg: clean(p.Message, maxMessage), at: p.At, remote: p.Remote,
@@ -121,9 +127,14 @@ func Assemble(p Parts) *Error {
 	if p.Status >= 400 && p.Status <= 599 && p.Status != e.kind.HTTP() && KindOfHTTP(p.Status) == e.kind {
 		e.status = p.Status
 	}
-	if e.msg == "" {
+	e.codes(p)
+	switch {
+	case e.msg == "":
 		e.msg = table[e.kind].text
+	case validTag(p.Language):
+		e.lang = p.Language
 	}
+	e.args = boundedArgs(p.Args)
 	if validTrace(p.Trace) {
 		e.trace = p.Trace
 	}
@@ -139,6 +150,35 @@ func Assemble(p Parts) *Error {
 	}
 	e.hops = hops
 	return e
+}
+
+// codes keeps a gRPC code that is not the kind's own; where nothing else names
+// the failure, the code does, so that it survives HTTP too.
+func (e *Error) codes(p Parts) {
+	if p.GRPC == 0 || p.GRPC > 16 || p.GRPC == e.kind.GRPC() || KindOfGRPC(p.GRPC) != e.kind {
+		return
+	}
+	e.grpc = p.GRPC
+	for _, c := range codeIDs {
+		if c.code == p.GRPC && p.ID == "" {
+			e.id = c.id
+		}
+	}
+}
+
+// boundedArgs are the values of args that Arg would take; of too many the first
+// by name.
+func boundedArgs(args map[string]string) map[string]string {
+	if len(args) == 0 || len(args) > 1024 {
+		return nil
+	}
+	out := make(map[string]string, min(len(args), maxArgs))
+	for _, name := range slices.Sorted(maps.Keys(args)) {
+		if validName(name) && len(out) < maxArgs {
+			out[name] = clean(args[name], maxArg)
+		}
+	}
+	return out
 }
 
 // bounds is details as they may cross: the limits hold on the way out too, so

@@ -9,7 +9,8 @@
 //		return errs.Wrap(err, op) // same code, id and trace; one more hop
 //	}
 //
-// The message and the details are written for strangers. The cause, the values
+// The message and the details are written for strangers, and so are the values
+// given to Arg, which a Catalog puts into texts in other languages. The cause, the values
 // given to With and every stack are for the log and never reach Encode. An
 // *Error does not change once made: every method that would change it returns
 // a changed copy, so errors may be package variables and may be shared between

@@ -31,8 +31,11 @@ type Hop struct {
 type Error struct {
 	kind    Kind
 	status  int    // 0 means kind.HTTP()
+	grpc    uint32 // 0 means by kind and id
 	id      string // "" means kind.ID()
 	msg     string
+	lang    string // of msg; "" means not known
+	args    map[string]string
 	details []string
 	trace   string
 	at      time.Time
@@ -67,13 +70,20 @@ func Wrap(err error, op string) error {
 }
 
 // From returns the *Error that err is or holds, with err as its cause if it
-// was wrapped by others. Of several (errors.Join) it takes the first that is
-// the callee's fault, else the first.
+// was wrapped by others. Of several (errors.Join) it takes the gravest, the
+// first of equals, with the details of all: what is the callee's fault before
+// what is the caller's, what a retry cannot help before what it can, and
+// Canceled last, for it is mostly the echo of another failure. Errors of other
+// packages beside an *Error count as its cause.
 //
 // An error of another package becomes Timeout if it is context.DeadlineExceeded
-// or says Timeout() true, Canceled if it is context.Canceled, else Internal;
-// its text becomes the cause and the message a generic safe one. From(nil) is
-// nil. From adds no hop.
+// or says Timeout() true, Unavailable if a network connection could not be made
+// or broke, Canceled if it is context.Canceled, else Internal; its text becomes
+// the cause and the message a generic safe one. sql.ErrNoRows and
+// fs.ErrNotExist are Internal too: whether "no such row" means that the caller
+// asked for what is not there, or that our data is broken, only the one who
+// asked the database knows, and he says errs.NotFound. From(nil) is nil. From
+// adds no hop.
 func From(err error) *Error {
 	if err == nil {
 		return nil
@@ -84,6 +94,7 @@ func From(err error) *Error {
 	if e := find(err); e != nil {
 		c := e.clone()
 		c.cause = err // err leads to e and to e's cause
+		c.details = together(err, e)
 		return c
 	}
 	k := foreign(err)
@@ -140,6 +151,27 @@ func (e *Error) Detail(s ...string) *Error {
 	c := e.clone()
 	c.details = append(slices.Clip(e.details), s...)
 	return c
+}
+
+// Field returns e with a public detail about one field of the request, such as
+// ("items[2].quantity", "must be positive"): the detail "field: problem". Over
+// gRPC it is a BadRequest.FieldViolation of that field.
+func (e *Error) Field(field, problem string) *Error { return e.Detail(field + ": " + problem) }
+
+// CutField is the reverse of Field: the two parts of a detail that names a
+// field. ok is false for any other sentence.
+func CutField(detail string) (field, problem string, ok bool) {
+	field, problem, ok = strings.Cut(detail, ": ")
+	if !ok || problem == "" || len(field) == 0 || len(field) > maxName {
+		return "", "", false
+	}
+	for i := range len(field) {
+		c := field[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' && c != '[' && c != ']' {
+			return "", "", false
+		}
+	}
+	return field, problem, true
 }
 
 // Because returns e with cause for the log. If cause is or holds an *Error,
@@ -219,6 +251,21 @@ func (e *Error) HTTP() int {
 	return e.kind.HTTP()
 }
 
+// GRPC returns the number of the gRPC code: the one the error came with, else
+// its kind's. The ids "already_exists" on Conflict, "out_of_range" on Invalid
+// and "data_loss" on Internal have the codes of these names.
+func (e *Error) GRPC() uint32 {
+	if e.grpc != 0 {
+		return e.grpc
+	}
+	for _, c := range codeIDs {
+		if e.id == c.id && KindOfGRPC(c.code) == e.kind {
+			return c.code
+		}
+	}
+	return e.kind.GRPC()
+}
+
 // Message returns the sentence a stranger may read.
 func (e *Error) Message() string { return e.msg }
 
@@ -296,7 +343,7 @@ func (e *Error) LogValue() slog.Value {
 	if e == nil {
 		return slog.StringValue(typedNil)
 	}
-	attrs := make([]slog.Attr, 0, 9+len(e.attrs))
+	attrs := make([]slog.Attr, 0, 10+len(e.attrs))
 	attrs = append(attrs, slog.String("id", e.Code()), slog.String("message", e.msg))
 	if op := e.Op(); op != "" {
 		attrs = append(attrs, slog.String("op", op))
@@ -309,6 +356,9 @@ func (e *Error) LogValue() slog.Value {
 	}
 	if len(e.details) > 0 {
 		attrs = append(attrs, slog.Any("details", e.details))
+	}
+	if len(e.args) > 0 {
+		attrs = append(attrs, slog.Any("args", e.args))
 	}
 	if len(e.hops) > 1 {
 		attrs = append(attrs, slog.String("chain", chainText(e.hops)))

@@ -1,25 +1,50 @@
 package errs
 
-import "context"
+import (
+	"context"
+	"net"
+	"slices"
+	"syscall"
+)
 
-// find walks err's tree for an *Error. Of several it prefers the first that is
-// the callee's fault: joined errors are as bad as the worst of them.
+// find walks err's tree for the gravest *Error; nil if there is none.
 func find(err error) *Error {
 	var best *Error
-	walk(err, 0, func(x error) bool {
-		e, ok := x.(*Error)
-		if !ok {
-			return true
-		}
-		if e == nil {
-			return false
-		}
-		if best == nil || best.kind.Fault() == Caller && e.kind.Fault() == Callee {
+	each(err, func(e *Error) {
+		if best == nil || e.kind.grave() > best.kind.grave() {
 			best = e
 		}
-		return false // what is below e is its cause, not a rival
 	})
 	return best
+}
+
+// each calls visit for every *Error in err's tree that is not the cause of
+// another.
+func each(err error, visit func(*Error)) {
+	walk(err, 0, func(x error) bool {
+		e, ok := x.(*Error)
+		if ok && e != nil {
+			visit(e)
+		}
+		return !ok // what is below e is its cause, not a rival
+	})
+}
+
+// together is best's details and those of the others in err that best has not,
+// in their order.
+func together(err error, best *Error) []string {
+	details := slices.Clip(best.details)
+	each(err, func(e *Error) {
+		if e == best {
+			return
+		}
+		for _, d := range e.details[:min(len(e.details), maxDetails)] {
+			if len(details) < maxDetails && !slices.Contains(details, d) {
+				details = append(details, d)
+			}
+		}
+	})
+	return details
 }
 
 // maxDepth bounds the walk: an Unwrap that returns itself must not hang us.
@@ -49,12 +74,32 @@ func foreign(err error) Kind {
 		switch {
 		case is(x, context.DeadlineExceeded), ok && t.Timeout():
 			kind = Timeout // also over a cancel beside it: it says more
+		case kind != Timeout && unreachable(x):
+			kind = Unavailable
 		case is(x, context.Canceled) && kind == Internal:
 			kind = Canceled
 		}
 		return true
 	})
 	return kind
+}
+
+// unreachable says whether err, for itself, is a connection that could not be
+// made or that broke.
+func unreachable(err error) bool {
+	switch x := err.(type) {
+	case *net.OpError:
+		return x.Op == "dial" && !is(x.Err, context.Canceled)
+	case *net.DNSError:
+		return true
+	case syscall.Errno:
+		switch x {
+		case syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE,
+			syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN:
+			return true
+		}
+	}
+	return false
 }
 
 // is is errors.Is for x alone.

@@ -51,22 +51,23 @@ var table = [kinds]struct {
 	grpc  uint32
 	fault Fault
 	retry bool
+	grave int    // of joined errors the one with the most decides
 	title string // the HTTP reason phrase, RFC 9110 (499 is nginx's)
 	text  string // the message when nobody wrote one that is safe
 }{
-	Internal:           {"internal_error", 500, 13, Callee, false, "Internal Server Error", "something went wrong on our side"},
-	Invalid:            {"invalid_request", 400, 3, Caller, false, "Bad Request", "the request is not valid"},
-	Unauthorized:       {"unauthorized", 401, 16, Caller, false, "Unauthorized", "please sign in"},
-	Forbidden:          {"forbidden", 403, 7, Caller, false, "Forbidden", "this is not allowed"},
-	NotFound:           {"not_found", 404, 5, Caller, false, "Not Found", "not found"},
-	Conflict:           {"conflict", 409, 10, Caller, false, "Conflict", "this conflicts with another change"},
-	FailedPrecondition: {"failed_precondition", 412, 9, Caller, false, "Precondition Failed", "this cannot be done in the current state"},
-	TooMany:            {"too_many_requests", 429, 8, Caller, true, "Too Many Requests", "too many requests; please try again later"},
-	Canceled:           {"canceled", 499, 1, Caller, false, "Client Closed Request", "the request was canceled"},
-	Unimplemented:      {"unimplemented", 501, 12, Callee, false, "Not Implemented", "this is not implemented"},
-	BadGateway:         {"bad_gateway", 502, 14, Callee, true, "Bad Gateway", "a service behind this one gave no usable answer"},
-	Unavailable:        {"unavailable", 503, 14, Callee, true, "Service Unavailable", "this is not available right now; please try again later"},
-	Timeout:            {"timeout", 504, 4, Callee, true, "Gateway Timeout", "this took too long"},
+	Internal:           {"internal_error", 500, 13, Callee, false, 12, "Internal Server Error", "something went wrong on our side"},
+	Invalid:            {"invalid_request", 400, 3, Caller, false, 5, "Bad Request", "the request is not valid"},
+	Unauthorized:       {"unauthorized", 401, 16, Caller, false, 7, "Unauthorized", "please sign in"},
+	Forbidden:          {"forbidden", 403, 7, Caller, false, 6, "Forbidden", "this is not allowed"},
+	NotFound:           {"not_found", 404, 5, Caller, false, 3, "Not Found", "not found"},
+	Conflict:           {"conflict", 409, 10, Caller, false, 2, "Conflict", "this conflicts with another change"},
+	FailedPrecondition: {"failed_precondition", 412, 9, Caller, false, 4, "Precondition Failed", "this cannot be done in the current state"},
+	TooMany:            {"too_many_requests", 429, 8, Caller, true, 1, "Too Many Requests", "too many requests; please try again later"},
+	Canceled:           {"canceled", 499, 1, Caller, false, 0, "Client Closed Request", "the request was canceled"},
+	Unimplemented:      {"unimplemented", 501, 12, Callee, false, 11, "Not Implemented", "this is not implemented"},
+	BadGateway:         {"bad_gateway", 502, 14, Callee, true, 9, "Bad Gateway", "a service behind this one gave no usable answer"},
+	Unavailable:        {"unavailable", 503, 14, Callee, true, 8, "Service Unavailable", "this is not available right now; please try again later"},
+	Timeout:            {"timeout", 504, 4, Callee, true, 10, "Gateway Timeout", "this took too long"},
 }
 
 func (k Kind) known() Kind {
@@ -87,6 +88,8 @@ func (k Kind) HTTP() int { return table[k.known()].http }
 
 // GRPC returns the number of the gRPC code, as in google.golang.org/grpc/codes.
 func (k Kind) GRPC() uint32 { return table[k.known()].grpc }
+
+func (k Kind) grave() int { return table[k.known()].grave }
 
 // Fault says whose fault failures of this kind are. A Caller's fault is no
 // reason to open a breaker.
@@ -160,6 +163,13 @@ func KindOfGRPC(code uint32) Kind {
 	}
 	return Internal
 }
+
+// codeIDs are ids for gRPC codes that share a kind with another, so that they
+// come back as themselves after a way over HTTP.
+var codeIDs = [...]struct {
+	code uint32
+	id   string
+}{{6, "already_exists"}, {11, "out_of_range"}, {15, "data_loss"}}
 
 // KindOfID returns the kind whose own id is id, and false if it is nobody's:
 // then it is a service's own id, or nonsense.

@@ -47,26 +47,28 @@ type wireHop struct {
 
 // wireHouse is the house shape. The order of the fields is the order on the wire.
 type wireHouse struct {
-	Code      int       `json:"code"`
-	Error     string    `json:"error"`
-	Message   string    `json:"message"`
-	Details   []string  `json:"details,omitempty"`
-	TraceID   string    `json:"traceId,omitempty"`
-	Timestamp string    `json:"timestamp"`
-	Chain     []wireHop `json:"chain,omitempty"`
+	Code      int               `json:"code"`
+	Error     string            `json:"error"`
+	Message   string            `json:"message"`
+	Details   []string          `json:"details,omitempty"`
+	Args      map[string]string `json:"args,omitempty"`
+	TraceID   string            `json:"traceId,omitempty"`
+	Timestamp string            `json:"timestamp"`
+	Chain     []wireHop         `json:"chain,omitempty"`
 }
 
 // wireProblem is RFC 9457: the standard members, then ours as extensions.
 type wireProblem struct {
-	Type      string    `json:"type"`
-	Title     string    `json:"title"`
-	Status    int       `json:"status"`
-	Detail    string    `json:"detail"`
-	Error     string    `json:"error"`
-	Details   []string  `json:"details,omitempty"`
-	TraceID   string    `json:"traceId,omitempty"`
-	Timestamp string    `json:"timestamp"`
-	Chain     []wireHop `json:"chain,omitempty"`
+	Type      string            `json:"type"`
+	Title     string            `json:"title"`
+	Status    int               `json:"status"`
+	Detail    string            `json:"detail"`
+	Error     string            `json:"error"`
+	Details   []string          `json:"details,omitempty"`
+	Args      map[string]string `json:"args,omitempty"`
+	TraceID   string            `json:"traceId,omitempty"`
+	Timestamp string            `json:"timestamp"`
+	Chain     []wireHop         `json:"chain,omitempty"`
 }
 
 // Encode returns the public part of From(err) as one JSON object. It never
@@ -85,11 +87,11 @@ func Encode(err error, o Options) []byte {
 		}
 	}
 	at, msg, details := e.at.UTC().Format(stamp), clean(e.msg, maxMessage), bounds(e.details)
-	var v any = wireHouse{e.HTTP(), e.Code(), msg, details, e.trace, at, chain}
+	var v any = wireHouse{e.HTTP(), e.Code(), msg, details, e.args, e.trace, at, chain}
 	if o.Problem {
 		v = wireProblem{
 			Type: "about:blank", Title: title(e.kind, e.HTTP()), Status: e.HTTP(), Detail: msg,
-			Error: e.Code(), Details: details, TraceID: e.trace, Timestamp: at, Chain: chain,
+			Error: e.Code(), Details: details, Args: e.args, TraceID: e.trace, Timestamp: at, Chain: chain,
 		}
 	}
 	var b bytes.Buffer
@@ -125,6 +127,7 @@ type wireAny struct {
 	Detail    json.RawMessage `json:"detail"`
 	Title     json.RawMessage `json:"title"`
 	Details   json.RawMessage `json:"details"`
+	Args      json.RawMessage `json:"args"`
 	TraceID   json.RawMessage `json:"traceId"`
 	Timestamp json.RawMessage `json:"timestamp"`
 	Chain     json.RawMessage `json:"chain"`
@@ -188,6 +191,9 @@ func (w *wireAny) ours(status int) *Error {
 		p.ID = "" // somebody else's word for it: trust the status
 	}
 	_ = json.Unmarshal(w.Details, &p.Details) // extras: absent or foreign is fine
+	if json.Unmarshal(w.Args, &p.Args) != nil {
+		p.Args = nil
+	}
 	p.Trace, _ = text(w.TraceID)
 	if s, ok := text(w.Timestamp); ok {
 		p.At = when(s)

@@ -3,6 +3,7 @@ package errs_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"reflect"
 	"strings"
@@ -155,10 +156,13 @@ func TestEncodeFits(t *testing.T) {
 	for range 100 {
 		e = errs.From(errs.Wrap(e.Detail(worst), worst))
 	}
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
+		e = e.Arg(name, worst)
+	}
 	e = e.At(errs.Border{Service: worst, Op: "op"})
 	for _, o := range []errs.Options{{}, {Problem: true}} {
 		wire := errs.Encode(e, o)
-		if got := errs.Decode(wire, 400, o.ContentType()); len(wire) > errs.MaxWire || len(got.Chain()) != 32 || len(got.Details()) != 32 {
+		if got := errs.Decode(wire, 400, o.ContentType()); len(wire) > errs.MaxWire || len(got.Chain()) != 32 || len(got.Details()) != 32 || len(got.Parts().Args) != 8 {
 			t.Errorf("%d bytes, %d hops", len(wire), len(got.Chain()))
 		}
 	}
@@ -193,7 +197,7 @@ func TestAssembleBoundsStrangers(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`{"code":400,"error":"a","message":"m","details":["d"],"traceId":"`+trace1+`","timestamp":"2026-11-23T04:05:06.789Z","chain":[{"service":"s","op":"o","error":"e","at":"2026-11-23T04:05:06.789Z","elapsedMs":1e300}]}`), 400, "application/json")
+	f.Add([]byte(`{"code":400,"error":"a","message":"m","details":["d"],"traceId":"`+trace1+`","args":{"a":"b","C":"d","e":7},"timestamp":"2026-11-23T04:05:06.789Z","chain":[{"service":"s","op":"o","error":"e","at":"2026-11-23T04:05:06.789Z","elapsedMs":1e300}]}`), 400, "application/json")
 	f.Add([]byte(`{"type":"about:blank","title":"t","status":503,"detail":"d","error":"e"}`), 503, "application/problem+json; charset=utf-8")
 	f.Add([]byte("\xff\x00<html>"), 502, "text/html")
 	f.Add([]byte(`{"code":400,"error":"a","message":"\ud800"}`), 400, "")
@@ -217,7 +221,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%d bytes", len(wire))
 			}
 			again := errs.Decode(wire, e.HTTP(), o.ContentType())
-			if a, b := e.Parts(), again.Parts(); a.ID != b.ID || a.Message != b.Message || len(a.Chain) != len(b.Chain) || len(a.Details) != len(b.Details) || a.Trace != b.Trace {
+			if a, b := e.Parts(), again.Parts(); a.ID != b.ID || a.Message != b.Message || len(a.Chain) != len(b.Chain) || len(a.Details) != len(b.Details) || a.Trace != b.Trace || !maps.Equal(a.Args, b.Args) || a.GRPC != b.GRPC {
 				t.Fatalf("one more hop changed it:\n%+v\n%+v", a, b)
 			}
 		}
