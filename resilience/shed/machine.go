@@ -16,9 +16,8 @@ type machine struct {
 	learner knee.Finder
 	running int
 	latency float64 // mean of the last ones, ns
-	probed  int64   // when a request was last let through although it seemed hopeless
 
-	queues  [levels][2]list // by level; 1 is for users beyond their share
+	queues  [levels][lanes]list // by level
 	waiting int
 	settled []*waiter
 
@@ -28,6 +27,11 @@ type machine struct {
 	came       int   // requests
 	dropped    int   // of those refused for lack of room
 
+	ops    map[string]*op
+	big    *op   // has the most places
+	usual  trend // of all, as their operations are usually
+	ended  int   // requests since the last turn
+	late   int   // of those, Overloads
 	shares shares
 	slots  []slot
 	free   []int32
@@ -41,6 +45,7 @@ type machine struct {
 type slot struct {
 	gen   uint32
 	start int64
+	op    *op
 }
 
 // Shares of requests refused for lack of room that begin and end an overload.
@@ -73,6 +78,7 @@ type waiter struct {
 	queued     bool
 	arrived    int64
 	user       uint64
+	op         *op
 	slot       int32 // of the admitted, when settled
 	err        error // of the refused, when settled
 }
@@ -124,12 +130,10 @@ func (m *machine) set(s Settings) {
 	m.learner.Start(s.Start, s.Min, hi)
 }
 
-func (m *machine) room() bool { return m.s.Max < 0 || m.running < m.learner.Limit() }
-
 // arrive decides about a request that has the given time left, negative if it
 // has no deadline. On admit the slot is its place; on queue the caller goes on
 // with enqueue.
-func (m *machine) arrive(now int64, left time.Duration, level int, user uint64) (verdict, int32) {
+func (m *machine) arrive(now int64, left time.Duration, level int, user uint64, o *op) (verdict, int32) {
 	m.ready()
 	if m.s.Max < 0 {
 		m.admitted++
@@ -139,45 +143,30 @@ func (m *machine) arrive(now int64, left time.Duration, level int, user uint64) 
 	m.learner.Climb(now)
 	m.came++
 	m.shares.arrived(user)
-	if left >= 0 && m.s.Margin > 0 && float64(left) < m.s.Margin*m.latency && !m.probe(now) {
+	if left >= 0 && m.s.Margin > 0 && float64(left) < m.s.Margin*o.latency && !o.probe(now) {
 		return hopeless, 0
 	}
-	if m.waiting == 0 {
-		if m.room() {
-			return admit, m.enter(now, user)
-		}
+	if m.waiting == 0 && m.room(o) {
+		return admit, m.enter(now, user, o)
 	}
 	m.learner.Blocked(1)
-	if m.s.Queue < 0 || m.waiting >= m.s.Queue && !m.evict(now, level, user) {
+	if m.s.Queue < 0 || m.waiting >= m.s.Queue && !m.evict(now, level, user, o) {
 		m.dropped++
 		return full, 0
 	}
 	return queue, 0
 }
 
-// probe lets one hopeless request through per latency: what is hopeless must be
-// found out anew.
-func (m *machine) probe(now int64) bool {
-	if m.running > 0 && float64(now-m.probed) < m.latency {
-		return false
-	}
-	m.probed = now
-	return true
-}
-
 // evict refuses a request in the queue that matters less than one of the given
 // level and user: of the lowest level, beyond its share first, the oldest. Under
 // overload the oldest of the same sort matters less, too.
-func (m *machine) evict(now int64, level int, user uint64) bool {
-	sort := level * 2
-	if m.beyond(user) == 0 {
-		sort++
-	}
-	for i := range levels * 2 {
+func (m *machine) evict(now int64, level int, user uint64, o *op) bool {
+	sort := level*lanes + lanes - 1 - m.lane(user, o)
+	for i := range levels * lanes {
 		if i > sort || i == sort && !m.overloaded {
 			return false
 		}
-		if w := m.queues[i/2][1-i%2].oldest; w != nil {
+		if w := m.queues[i/lanes][lanes-1-i%lanes].oldest; w != nil {
 			m.refuse(now, w, full)
 			return true
 		}
@@ -185,24 +174,28 @@ func (m *machine) evict(now int64, level int, user uint64) bool {
 	return false
 }
 
-// beyond is 1 if the user has had its share.
-func (m *machine) beyond(user uint64) int {
-	if m.overloaded && !m.s.Unfair && m.shares.over(user) {
-		return 1
+// lane is where a request of a level waits: who is beyond its share comes after
+// the others.
+func (m *machine) lane(user uint64, o *op) int {
+	switch {
+	case m.hog(o):
+		return hogs
+	case m.overloaded && !m.s.Unfair && m.shares.over(user):
+		return loud
 	}
-	return 0
+	return plain
 }
 
 // enqueue adds a request and returns how long it may wait.
-func (m *machine) enqueue(now int64, left time.Duration, level int, user uint64, w *waiter) time.Duration {
-	w.arrived, w.user, w.queued = now, user, true
-	m.queues[level][m.beyond(user)].add(w)
+func (m *machine) enqueue(now int64, left time.Duration, level int, user uint64, o *op, w *waiter) time.Duration {
+	w.arrived, w.user, w.op, w.queued = now, user, o, true
+	m.queues[level][m.lane(user, o)].add(w)
 	m.waiting++
 	limit := m.s.MaxWait
 	if left >= 0 {
 		spare := left
 		if m.s.Margin > 0 {
-			spare -= time.Duration(m.s.Margin * m.latency)
+			spare -= time.Duration(m.s.Margin * o.latency)
 		}
 		limit = min(limit, max(spare, 0))
 	}
@@ -234,8 +227,11 @@ func (m *machine) refuse(now int64, w *waiter, v verdict) {
 }
 
 // enter gives a request a slot.
-func (m *machine) enter(now int64, user uint64) int32 {
+func (m *machine) enter(now int64, user uint64, o *op) int32 {
 	m.running++
+	if o.running++; m.big == nil || o.running > m.big.running {
+		m.big = o
+	}
 	m.admitted++
 	m.shares.admitted(user)
 	var i int32
@@ -246,7 +242,7 @@ func (m *machine) enter(now int64, user uint64) int32 {
 		i = int32(len(m.slots))
 		m.slots = append(m.slots, slot{})
 	}
-	m.slots[i].start = now
+	m.slots[i].start, m.slots[i].op = now, o
 	return i
 }
 
@@ -260,18 +256,13 @@ func (m *machine) done(now int64, i int32, gen uint32, o Outcome) bool {
 	s.gen++
 	m.free = append(m.free, i)
 	m.running--
-	took := now - s.start
-	if o == Success {
-		const last = 32
-		if m.latency == 0 {
-			m.latency = float64(took)
-		}
-		m.latency += (float64(took) - m.latency) / last
-	}
+	of := s.op
+	s.op = nil
+	of.running--
 	if o == Ignored {
 		m.learner.Climb(now)
 	} else {
-		m.learner.Done(now, time.Duration(took), o == Success)
+		m.learn(now, float64(now-s.start), of, o == Success)
 	}
 	m.fill(now)
 	return true
@@ -285,29 +276,32 @@ func (m *machine) fill(now int64) {
 	if m.waiting > 0 {
 		m.expire(now)
 	}
-	for m.waiting > 0 && m.room() {
+	for m.waiting > 0 {
 		w := m.pick()
+		if w == nil {
+			return
+		}
 		m.unqueue(w)
 		w.slot = -1
 		if m.s.Max >= 0 {
-			w.slot = m.enter(now, w.user)
+			w.slot = m.enter(now, w.user, w.op)
 		}
 		m.settled = append(m.settled, w)
 	}
 }
 
-// pick is who is next.
+// pick is who is next, nil if there is no room for it.
 func (m *machine) pick() *waiter {
 	for l := levels - 1; l >= 0; l-- {
-		for over := range 2 {
-			q := &m.queues[l][over]
-			if q.oldest == nil {
-				continue
-			}
+		for lane := range lanes {
+			q := &m.queues[l][lane]
+			w := q.oldest
 			if m.overloaded {
-				return q.newest
+				w = q.newest
 			}
-			return q.oldest
+			if w != nil && m.room(w.op) {
+				return w
+			}
 		}
 	}
 	return nil
@@ -319,8 +313,8 @@ func (m *machine) expire(now int64) {
 		limit = min(m.target(), limit)
 	}
 	for l := range levels {
-		for over := range 2 {
-			q := &m.queues[l][over]
+		for lane := range lanes {
+			q := &m.queues[l][lane]
 			for q.oldest != nil && float64(now-q.oldest.arrived) > limit {
 				m.refuse(now, q.oldest, waited)
 			}
@@ -345,7 +339,10 @@ func (m *machine) turn(now int64) {
 		if over := share > enters || m.overloaded && share > leaves; over != m.overloaded {
 			m.overloaded, m.since = over, now
 		}
-		m.came, m.dropped = 0, 0
+		if m.ended >= 8 && m.late*2 > m.ended {
+			m.learner.Cut(now, m.running/2)
+		}
+		m.came, m.dropped, m.ended, m.late = 0, 0, 0, 0
 		m.ends = now + int64(m.s.MaxWait)
 	}
 	m.shares.turn(now)

@@ -174,6 +174,7 @@ func TestOverload(t *testing.T) {
 		{"exponential 0.8x", story{load: 0.8, length: 30 * s, from: 3 * s, random: true}, 0.78, 0, -1},
 		{"limit 10x too low", story{settings: shed.Settings{Start: 2}, load: 2, length: 10 * s, from: 3 * s}, 0.95, 40 * ms, -1},
 		{"limit 10x too high", story{settings: shed.Settings{Start: 200}, load: 2, length: 10 * s, from: 3 * s}, 0.95, 40 * ms, -1},
+		{"limit 100x too high", story{settings: shed.Settings{Start: 2000}, load: 2, length: 10 * s, from: 3 * s}, 0.95, 40 * ms, -1},
 		{"3x slower", story{load: 2, length: 20 * s, from: 13 * s, capacity: 1000.0 / 3, slower: slower}, 0.95, 0, -1},
 	} {
 		if race && c.s.load != 2 {

@@ -6,9 +6,12 @@ import "time"
 // wait. They are plain data: decode them, compare them, replace them with Set
 // while requests come.
 type Settings struct {
-	// Start is the first limit on requests at once; 0 or negative means 64. Ten
-	// times too many or too few is put right within 3s for work that takes 20ms
-	// (go test -run Overload -v ./resilience/shed).
+	// Start is the first limit on requests at once; 0 or negative means 1000:
+	// too many do harm only under overload, and are too many for a second or two
+	// where callers have deadlines; too few refuse work that could be done, for
+	// as long as it takes to learn (go test -run 'Overload|NoHarm' -v
+	// ./resilience/shed). Without deadlines what is far too high comes down by
+	// half in every few latencies.
 	Start int
 	// Min is the lowest limit; 0 or negative means 1.
 	Min int
@@ -40,7 +43,7 @@ type Settings struct {
 // Target, whose default depends on what is measured.
 func (s Settings) OrDefault() Settings {
 	if s.Start <= 0 {
-		s.Start = 64
+		s.Start = 1000
 	}
 	if s.Min <= 0 {
 		s.Min = 1

@@ -56,6 +56,11 @@ type Request struct {
 	// User is whoever shares the service fairly with others: a user, a tenant, a
 	// peer's address. The requests of "" are nobody's and have no share to exceed.
 	User string
+	// Op is what is asked for. Operations are told apart, 256 of them and the
+	// others together: each has its own latency, by which its deadlines are
+	// judged, and one that holds more than half of the places lets the others go
+	// first and leaves them an eighth. So one Door does for a whole service.
+	Op string
 }
 
 // Outcome is what a request that was worked on says about the service's
@@ -179,7 +184,8 @@ func (d *Door) Enter(ctx context.Context, r Request) (Pass, error) {
 	}
 	d.mu.Lock()
 	now := d.clock(at)
-	v, slot := d.m.arrive(now, left, r.Priority.level(), user)
+	o := d.m.op(r.Op)
+	v, slot := d.m.arrive(now, left, r.Priority.level(), user, o)
 	if v != queue {
 		p := Pass{d, slot, 0}
 		var err error
@@ -195,7 +201,7 @@ func (d *Door) Enter(ctx context.Context, r Request) (Pass, error) {
 		return p, err
 	}
 	w := &waiter{answer: make(chan answer, 1)}
-	wait := d.m.enqueue(now, left, r.Priority.level(), user, w)
+	wait := d.m.enqueue(now, left, r.Priority.level(), user, o, w)
 	d.m.fill(now)
 	d.tell()
 	d.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 )
 
 func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
-	zero := shed.Settings{Start: 64, Min: 1, Max: 10000, Queue: 1000, MaxWait: 100 * time.Millisecond, Margin: 1}
+	zero := shed.Settings{Start: 1000, Min: 1, Max: 10000, Queue: 1000, MaxWait: 100 * time.Millisecond, Margin: 1}
 	if got := new(shed.Door).Settings(); got != zero {
 		t.Errorf("got %+v, want %+v", got, zero)
 	}

@@ -101,6 +101,17 @@ func (f *Finder) Bound(lo, hi int) {
 	}
 }
 
+// Cut says that most calls fail for lack of capacity while the limit is not
+// reached, with n calls at once: then the knee is below n.
+func (f *Finder) Cut(now int64, n int) {
+	if float64(n) < f.knee {
+		f.knee = float64(n)
+		f.sure, f.streak = 0, -hurry
+		f.aim()
+		f.begin(now, working)
+	}
+}
+
 // aim sets the two limits around the knee.
 func (f *Finder) aim() {
 	noise := min(math.Sqrt(f.noise), most)
