@@ -11,6 +11,8 @@
 //	}
 //	err = g.Wait()
 //
+//	orders, err := safe.Map(ctx, nil, ids, fetch) // results in the order of ids
+//
 // It does not restart what failed, and it cannot stop a function that ignores
 // its context: Go has no way to.
 package safe
@@ -83,8 +85,9 @@ func (t *Task) Wait() error {
 // "surefoot.goroutine". When fn ends, the done callbacks are called in order,
 // in that goroutine, with fn's error, a *Panic or ErrGoexit.
 //
-// A panic is also logged at once to slog.Default, with its stack, since nobody
-// may be waiting. Other errors are for Wait or for done: somebody must look.
+// A panic is also told at once to whom ctx names with WithPanics, else logged to
+// slog.Default with its stack, since nobody may be waiting. Other errors are for
+// Wait or for done: somebody must look.
 func Go(ctx context.Context, name string, fn func(context.Context) error, done ...func(error)) *Task {
 	t := &Task{name: name, done: make(chan struct{})}
 	go t.run(ctx, fn, done)
@@ -94,20 +97,49 @@ func Go(ctx context.Context, name string, fn func(context.Context) error, done .
 func (t *Task) run(ctx context.Context, fn func(context.Context) error, done []func(error)) {
 	defer close(t.done)
 	t.err = ErrGoexit // until fn has returned
+	returned := false
 	defer func() {
-		report(ctx, t.name, t.err)
+		if !returned { // a panic that fn returns as its error is an error, and another's
+			report(ctx, t.name, t.err)
+		}
 		for _, d := range done {
 			err := Call(func() error { d(t.err); return nil })
 			report(ctx, t.name+" (done)", err)
 		}
 	}()
 	pprof.Do(ctx, pprof.Labels("surefoot.goroutine", t.name), func(ctx context.Context) {
-		t.err = Call(func() error { return fn(ctx) })
+		t.err = Call(func() error {
+			err := fn(ctx)
+			returned = true
+			return err
+		})
 	})
 }
 
 func report(ctx context.Context, name string, err error) {
-	if p, ok := errors.AsType[*Panic](err); ok {
-		slog.Default().ErrorContext(ctx, "panic in goroutine", "goroutine", name, "err", p)
+	p, ok := errors.AsType[*Panic](err)
+	if !ok {
+		return
 	}
+	tell, ok := ctx.Value(tellKey{}).(func(context.Context, string, *Panic))
+	if !ok {
+		tell = logged
+	}
+	if Call(func() error { tell(ctx, name, p); return nil }) != nil {
+		logged(ctx, name, p)
+	}
+}
+
+func logged(ctx context.Context, name string, p *Panic) {
+	slog.Default().ErrorContext(ctx, "panic in goroutine", "goroutine", name, "err", p)
+}
+
+type tellKey struct{}
+
+// WithPanics returns a ctx in which Go and Group tell of panics with tell, in
+// place of the log: tell logs p, and counts it by the name of the goroutine. It
+// is called in the goroutine that panicked, by many at once. Package supervise
+// has one that does both, and its trees use it.
+func WithPanics(ctx context.Context, tell func(ctx context.Context, name string, p *Panic)) context.Context {
+	return context.WithValue(ctx, tellKey{}, tell)
 }

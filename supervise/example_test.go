@@ -38,3 +38,19 @@ func Example() {
 	// order/outbox done 2 no database yet
 	// <nil>
 }
+
+// A worker that fails too often takes its tree down, which is then the failure
+// of that tree in the tree around it: escalation. Run says who it was.
+func ExampleGiveUpError() {
+	tree := &supervise.Tree{
+		Name:    "order",
+		Restart: supervise.Restart{Base: -1, Max: 2},
+		Observe: observe.Sinks{Log: slog.New(slog.DiscardHandler)},
+		Workers: []supervise.Worker{{Name: "prices", Run: func(context.Context) error {
+			return errors.New("the feed is gone")
+		}}},
+	}
+	gone, _ := errors.AsType[*supervise.GiveUpError](tree.Run(context.Background()))
+	fmt.Println(gone.Name, gone.Restarts, gone.Err)
+	// Output: order/prices 2 the feed is gone
+}

@@ -1,10 +1,15 @@
 package supervise_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,6 +18,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
+	"github.com/surefoot-go/surefoot/observe"
+	"github.com/surefoot-go/surefoot/safe"
 	"github.com/surefoot-go/surefoot/supervise"
 )
 
@@ -56,7 +63,10 @@ func (c sumUpDown) Add(_ context.Context, n int64, o ...metric.AddOption) { c.s.
 
 func (s *sums) add(name string, n int64, o []metric.AddOption) {
 	set := metric.NewAddConfig(o).Attributes()
-	worker, _ := set.Value("surefoot.worker")
+	worker, ok := set.Value("surefoot.worker")
+	if !ok {
+		worker, _ = set.Value("surefoot.goroutine")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.by == nil {
@@ -101,4 +111,108 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("at the end: %v, want %v", got, want)
 		}
 	})
+}
+
+// A panic is counted once, by the name of the goroutine it was in, wherever in
+// the tree, and logged once with its stack.
+func TestPanicsAreCountedByName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s sums
+		var b bytes.Buffer
+		sinks := observe.Sinks{Meter: &s, Log: slog.New(slog.NewTextHandler(&b, nil))}
+		boom := func(context.Context) error { panic("boom") }
+		runs := 0
+		tree := &supervise.Tree{Name: "t", Observe: sinks, Restart: supervise.Restart{Max: 20}, Workers: []supervise.Worker{
+			{Name: "sub", Tree: &supervise.Tree{Workers: []supervise.Worker{{Name: "a", Run: func(ctx context.Context) error {
+				switch runs++; runs {
+				case 1:
+					panic("first")
+				case 2:
+					panic(nil)
+				case 3:
+					defer func() { panic("second") }()
+					panic("first")
+				case 4:
+					runtime.Goexit()
+				case 5:
+					return safe.Go(ctx, "t/sub/a/child", boom).Wait() // its panic, a's error
+				case 6:
+					return safe.Call(func() error { return boom(ctx) }) // handled: an error
+				case 7:
+					g := safe.Group{Name: "t/sub/a/group", All: true}
+					g.Go(ctx, boom)
+					g.Go(ctx, boom)
+					return g.Wait()
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			}}}}}}}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		if err := tree.Run(ctx); err != nil || runs != 8 {
+			t.Errorf("%v after %d runs", err, runs)
+		}
+		got := s.now()
+		for name, want := range map[string]int64{"t/sub/a": 3, "t/sub/a/child": 1, "t/sub/a/group": 2, "t/sub": 0} {
+			if n := got["surefoot.panics{"+name+"}"]; n != want {
+				t.Errorf("%s: %d panics counted, want %d", name, n, want)
+			}
+		}
+		log := b.String()
+		if n := strings.Count(log, "goroutine=t/sub/a/child"); n != 1 {
+			t.Errorf("child logged %d times: %s", n, log)
+		}
+		if n := strings.Count(log, "goroutine=t/sub/a/group"); n != 2 {
+			t.Errorf("group logged %d times", n)
+		}
+	})
+}
+
+func TestCountPanics(t *testing.T) {
+	var s sums
+	var b bytes.Buffer
+	ctx := supervise.CountPanics(t.Context(), observe.Sinks{Meter: &s, Log: slog.New(slog.NewTextHandler(&b, nil))})
+	_ = safe.Go(ctx, "outbox", func(context.Context) error { panic("boom") }).Wait()
+	if got := s.now(); got["surefoot.panics{outbox}"] != 1 || !strings.Contains(b.String(), "err.stack") || !strings.Contains(b.String(), "goroutine=outbox") {
+		t.Errorf("%v, log %s", got, b.String())
+	}
+}
+
+// Every goroutine that safe or a Tree starts is counted under its name.
+func TestGoroutinesByName(t *testing.T) {
+	up, stop := make(chan struct{}, 8), make(chan struct{})
+	wait := func(ctx context.Context) error { up <- struct{}{}; <-stop; return nil }
+	tree := &supervise.Tree{Name: "t", Observe: quiet, Workers: []supervise.Worker{
+		{Name: "a", Run: wait},
+		{Name: "sub", Tree: &supervise.Tree{Workers: []supervise.Worker{{Name: "b", Run: func(ctx context.Context) error {
+			return safe.Go(ctx, "t/sub/b/child", wait).Wait()
+		}}}}},
+	}}
+	run := safe.Go(t.Context(), "root", tree.Run)
+	g := safe.Group{Name: "counted group", Max: -1}
+	for range 3 {
+		g.Go(t.Context(), wait)
+	}
+	mapped := safe.Go(t.Context(), "counted map", func(ctx context.Context) error {
+		_, err := safe.Map(ctx, &safe.Group{Name: "mapped"}, []int{1, 2}, func(ctx context.Context, _ int) (int, error) { return 0, wait(ctx) })
+		return err
+	})
+	for range 7 {
+		<-up
+	}
+	got := supervise.Goroutines()
+	for name, want := range map[string]int{"root": 1, "t/a": 1, "t/sub": 1, "t/sub/b": 1, "t/sub/b/child": 1, "counted group": 3, "counted map": 1, "mapped": 2} {
+		if got[name] != want {
+			t.Errorf("%s: %d goroutines, want %d", name, got[name], want)
+		}
+	}
+	close(stop)
+	if err := errors.Join(run.Wait(), g.Wait(), mapped.Wait()); err != nil {
+		t.Error(err)
+	}
+	for name := range supervise.Goroutines() {
+		if strings.HasPrefix(name, "t/") || name == "counted group" || name == "mapped" {
+			t.Errorf("%s still counted", name)
+		}
+	}
 }

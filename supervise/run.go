@@ -33,13 +33,17 @@ var errStopped = errors.New("supervise: told to stop")
 // second copy of a worker that still runs would do harm.
 //
 // Metrics, each with attribute surefoot.worker: surefoot.worker.running and
-// surefoot.worker.restarts. Each failure is one log record.
+// surefoot.worker.restarts; and surefoot.panics with the goroutine's name, for
+// workers and for what they start with package safe: see CountPanics. Each
+// failure is one log record.
 func (t *Tree) Run(ctx context.Context) error {
 	if err := t.check(t.Name, 0); err != nil {
 		return err
 	}
 	return t.run(ctx, nil, observe.Sinks{})
 }
+
+const scope = "github.com/surefoot-go/surefoot/supervise"
 
 // check finds mistakes in the settings before anything is started.
 func (t *Tree) check(path string, depth int) error {
@@ -84,6 +88,7 @@ type loop struct {
 	log      *slog.Logger
 	live     metric.Int64UpDownCounter
 	restarts metric.Int64Counter
+	panics   panics
 	sinks    observe.Sinks
 	open     map[*slot]bool // started, and the end not heard of yet
 	ends     chan end       // one place for each worker, so nobody blocks on it
@@ -109,7 +114,9 @@ func (t *Tree) run(ctx context.Context, from *turn, sinks observe.Sinks) error {
 	}
 	l.sinks = fill(t.Observe, sinks).OrDefault()
 	l.log = l.sinks.Log
-	meter := l.sinks.Meter.Meter("github.com/surefoot-go/surefoot/supervise")
+	l.base = CountPanics(l.base, l.sinks)
+	l.panics = newPanics(l.sinks)
+	meter := l.sinks.Meter.Meter(scope)
 	l.live, _ = meter.Int64UpDownCounter("surefoot.worker.running",
 		metric.WithDescription("Goroutines of supervised workers."), metric.WithUnit("{goroutine}"))
 	l.restarts, _ = meter.Int64Counter("surefoot.worker.restarts",
@@ -228,18 +235,24 @@ func (l *loop) launch(s *slot) {
 		l.restarts.Add(ctx, 1, set)
 	}
 	var failed error
+	returned := false
 	safe.Go(context.WithValue(ctx, turnKey{}, t), s.path, func(ctx context.Context) error {
 		// Not returned, so that a panic is logged once, by judge.
 		failed = safe.Call(func() error {
 			if s.Tree != nil {
 				return s.Tree.run(ctx, &t, l.sinks)
 			}
-			return s.Run(ctx)
+			err := s.Run(ctx)
+			returned = true
+			return err
 		})
 		return nil
 	}, func(err error) {
 		if err == nil { // not ErrGoexit
 			err = failed
+		}
+		if _, ok := errors.AsType[*safe.Panic](err); ok && !returned && s.Tree == nil {
+			l.panics.add(ctx, s.path)
 		}
 		cancel(nil)
 		l.live.Add(context.WithoutCancel(ctx), -1, set)
