@@ -1,5 +1,6 @@
 // Package resilience puts one fixed set of policies around a call: fallback,
-// retry within a budget, circuit breaker, and a time limit for each try.
+// retry within a budget, circuit breaker, hedging, limits, and a time limit for
+// each try.
 //
 //	bank := resilience.New("bank", resilience.Policy{Idempotent: true}, observe.Sinks{})
 //	receipt, err := resilience.Do(ctx, bank,
@@ -8,162 +9,167 @@
 //			return Pending(order), outbox.Put(ctx, order)
 //		}))
 //
-// The order never varies: fallback(retry(budget(breaker(timeout(attempt))))).
-// The call must obey its ctx: a Guard starts no goroutine and cannot abandon a
-// call that does not return. For HTTP and gRPC, use packages httpx and grpcx,
-// which have a Guard inside.
+// The order never varies:
+// fallback(retry(budget(breaker(hedge(limit(timeout(attempt))))))). Hedging and
+// the limits are off until the Policy asks for them. A Board lists the Guards of
+// a process and opens or closes their breakers by hand.
+//
+// The call must obey its ctx: a Guard cannot abandon a call that does not
+// return, and starts a goroutine only to hedge. For HTTP and gRPC, use packages
+// httpx and grpcx, which have a Guard inside.
 package resilience
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
-
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience/breaker"
+	"github.com/surefoot-go/surefoot/resilience/hedge"
+	"github.com/surefoot-go/surefoot/resilience/limit"
 	"github.com/surefoot-go/surefoot/resilience/retry"
 )
 
-// Policy is everything a Guard does to a call. The zero value is the safe
-// default. A Policy is plain data: decode it, compare it, replace it with Set
-// while calls run.
-type Policy struct {
-	// Timeout bounds all tries and the waits between them; 0 means 10s,
-	// negative means only the caller's deadline. Ten seconds hold 4 tries of 2s
-	// and the longest default waits.
-	Timeout time.Duration
-	// AttemptTimeout bounds one try; 0 means 2s, the article's read limit,
-	// negative means none.
-	AttemptTimeout time.Duration
-	// Retry says how often to try again. Only idempotent calls are tried again,
-	// and only those that no other layer tries again (see flow.Attempt).
-	Retry retry.Policy
-	// Breaker says when to stop calling; Rule Off means never.
-	Breaker breaker.Settings
-	// Idempotent says that repeating a call does no harm; without it nothing is
-	// tried again. The option Idempotent says so for a single call.
-	Idempotent bool
-}
-
-// Default is the zero Policy: it recovers by itself after an outage.
-func Default() Policy { return Policy{} }
-
-// Classic is the article's set of numbers, exactly: each try 2s; 3 further
-// tries after 1s, 2s and 4s, no jitter, no budget; a breaker that opens for 60s
-// after more than 5 failures in a row. It has no limit of its own over all
-// tries. After a 5s stall at 60 % load calls fail for another 58s; with Default
-// for 5s (go test -run RecoveryFromAStall -v ./resilience). Prefer Default.
-func Classic() Policy {
-	return Policy{Timeout: -1, AttemptTimeout: 2 * time.Second, Retry: retry.Classic(), Breaker: breaker.Classic()}
-}
-
-// OrDefault returns p with every zero field replaced by its default.
-func (p Policy) OrDefault() Policy {
-	if p.Timeout == 0 {
-		p.Timeout = 10 * time.Second
-	}
-	if p.AttemptTimeout == 0 {
-		p.AttemptTimeout = 2 * time.Second
-	}
-	p.Retry = p.Retry.OrDefault()
-	p.Breaker = p.Breaker.OrDefault()
-	return p
-}
-
-// Guard keeps what the calls to one target share: its breaker and its retry
-// budget. Make one per target with New and use it for every call. A Guard is
-// safe for concurrent use, starts no goroutine and needs no Close.
+// Guard keeps what the calls to one target share: its breaker, its retry budget
+// and its limits. Make one per target with New and use it for every call. A
+// Guard is safe for concurrent use and needs no Close.
 type Guard struct {
-	name    string
-	policy  atomic.Pointer[Policy]
-	breaker breaker.Breaker
-	budget  retry.Budget
-	log     *slog.Logger
+	name     string
+	plan     atomic.Pointer[plan]
+	breaker  breaker.Breaker
+	budget   retry.Budget
+	rate     limit.Rate
+	bulkhead limit.Bulkhead
+	refused  [refusals]atomic.Uint64 // by limit
+	log      *slog.Logger
+	report
 
-	told        sync.Mutex // orders the reports of transitions
-	state       metric.Int64Gauge
-	transitions metric.Int64Counter
-	attempts    metric.Int64Counter
-	refused     metric.Int64Counter
-	fallbacks   metric.Int64Counter
-	target      attribute.KeyValue
-	set         metric.MeasurementOption // just target, made once
+	hedges struct{ further, won, refused atomic.Uint64 }
+
+	setting  sync.Mutex                     // orders Set
+	hedging  map[string]*hedge.Hedge        // by pattern, "" being the Policy's own
+	adaptive atomic.Pointer[limit.Adaptive] // nil before it is first asked for
 }
 
 // New returns a Guard for calls to the target called name, reporting to sinks.
 //
 // Metrics, each with attribute surefoot.target: surefoot.breaker.state (0
-// closed, 1 half-open, 2 open), surefoot.breaker.transitions (by
-// surefoot.breaker.state entered), surefoot.retry.attempts,
-// surefoot.retry.refused (by surefoot.reason) and surefoot.fallback.calls (by
-// surefoot.ok). Each transition is one log record; retries, refusals and
-// fallbacks are events on the caller's span.
+// closed, 1 half-open, 2 open), surefoot.breaker.forced (0 auto, 1 open, 2
+// closed), surefoot.breaker.transitions (by surefoot.breaker.state entered),
+// surefoot.retry.attempts, surefoot.retry.refused (by surefoot.reason),
+// surefoot.hedge.calls (by surefoot.outcome: further, won, refused),
+// surefoot.limit.refused (by surefoot.limit: rate, bulkhead, adaptive),
+// surefoot.limit.adaptive (the limit found) and surefoot.fallback.calls (by
+// surefoot.ok). Each transition is one log record; retries, hedges, refusals
+// and fallbacks are events on the caller's span.
 func New(name string, p Policy, sinks observe.Sinks) *Guard {
+	return NewOn(nil, name, p, sinks)
+}
+
+// NewOn is New for a Guard that board lists; nil lists it nowhere.
+func NewOn(board *Board, name string, p Policy, sinks observe.Sinks) *Guard {
 	sinks = sinks.OrDefault()
-	g := &Guard{name: name, log: sinks.Log, target: attribute.String("surefoot.target", name)}
-	g.set = metric.WithAttributeSet(attribute.NewSet(g.target))
+	g := &Guard{name: name, log: sinks.Log, hedging: map[string]*hedge.Hedge{}}
+	g.report.open(name, sinks.Meter)
 	g.breaker.OnChange = g.changed
 	g.Set(p)
-
-	// An instrument that cannot be made is replaced by one that does nothing:
-	// a call must not fail because it cannot be counted.
-	meter := sinks.Meter.Meter("github.com/surefoot-go/surefoot/resilience")
-	g.state, _ = meter.Int64Gauge("surefoot.breaker.state",
-		metric.WithDescription("What the breaker does: 0 closed, 1 half-open, 2 open."))
-	g.transitions, _ = meter.Int64Counter("surefoot.breaker.transitions",
-		metric.WithDescription("Changes of the breaker's state."), metric.WithUnit("{transition}"))
-	g.attempts, _ = meter.Int64Counter("surefoot.retry.attempts",
-		metric.WithDescription("Further tries made."), metric.WithUnit("{attempt}"))
-	g.refused, _ = meter.Int64Counter("surefoot.retry.refused",
-		metric.WithDescription("Further tries not made although the call could be repeated."), metric.WithUnit("{attempt}"))
-	g.fallbacks, _ = meter.Int64Counter("surefoot.fallback.calls",
-		metric.WithDescription("Calls answered by the fallback."), metric.WithUnit("{call}"))
-	g.state.Record(context.Background(), int64(breaker.Closed), g.set)
+	g.showState()
+	if board != nil {
+		board.add(g)
+	}
 	return g
 }
 
 // Name is the target's name.
 func (g *Guard) Name() string { return g.name }
 
-// Set replaces the policy for calls that begin from now on. The breaker's state
-// and the budget stay.
+// Set replaces the policy for calls that begin from now on. The breaker's
+// state, the budget, what is used of the limits and the latencies known stay.
+// It takes any Policy; Validate says whether p makes sense.
 func (g *Guard) Set(p Policy) {
-	p = p.OrDefault()
-	g.policy.Store(&p)
+	g.setting.Lock()
+	defer g.setting.Unlock()
+	// Hedges that no pattern asks for any more are forgotten.
+	before, after := g.hedging, make(map[string]*hedge.Hedge)
+	c := compile(p, func(pattern string, s hedge.Settings) *hedge.Hedge {
+		h := after[pattern]
+		if h == nil {
+			if h = before[pattern]; h == nil {
+				h = new(hedge.Hedge)
+			}
+			after[pattern] = h
+			h.Set(s)
+		}
+		return h
+	})
+	g.hedging = after
+	p = c.policy
+	g.rate.Set(p.Rate)
+	g.bulkhead.Set(p.Bulkhead)
+	if c.adaptive {
+		if a := g.adaptive.Load(); a != nil {
+			a.Set(p.Adaptive)
+		} else {
+			g.adaptive.Store(limit.NewAdaptive(p.Adaptive))
+			g.watch(g)
+		}
+	}
 	g.breaker.Set(p.Breaker)
+	g.plan.Store(c)
 }
 
 // Policy is the policy in force, defaults filled in.
-func (g *Guard) Policy() Policy { return *g.policy.Load() }
+func (g *Guard) Policy() Policy { return g.plan.Load().policy }
 
 // State is the breaker's state.
 func (g *Guard) State() breaker.State { return g.breaker.State() }
 
-// Snapshot is the breaker at this moment, with its counts and transitions.
-func (g *Guard) Snapshot() breaker.Snapshot { return g.breaker.Snapshot() }
+// Forced says whether a person has taken the decision away from the breaker.
+type Forced = breaker.Forced
 
-// changed reports a transition of the breaker.
-func (g *Guard) changed(c breaker.Change) {
-	g.told.Lock()
-	defer g.told.Unlock()
-	ctx := context.Background()
-	// Not c.To: of two transitions told out of order the gauge keeps the truth.
-	g.state.Record(ctx, int64(g.breaker.State()), g.set)
-	g.transitions.Add(ctx, 1, metric.WithAttributes(g.target, attribute.String("surefoot.breaker.state", c.To.String())))
-	level := slog.LevelInfo
-	attrs := []slog.Attr{
-		slog.String("target", g.name), slog.String("from", c.From.String()), slog.String("to", c.To.String()),
+// What a person may decide about a breaker.
+const (
+	Auto         = breaker.Auto
+	ForcedOpen   = breaker.ForcedOpen
+	ForcedClosed = breaker.ForcedClosed
+)
+
+// Force opens or closes the breaker until Force(Auto), which returns it to what
+// it would be.
+func (g *Guard) Force(f Forced) {
+	if g.breaker.Force(f) {
+		g.forced()
 	}
-	if c.Err != nil {
-		attrs = append(attrs, slog.Any("error", c.Err))
+}
+
+// Snapshot is a Guard at one moment: the breaker's own, and the figures of
+// hedging and of the limits since the Guard was made.
+type Snapshot struct {
+	breaker.Snapshot
+	Hedge    hedge.Counts // of all methods together
+	Rate     RateSnapshot
+	Bulkhead limit.BulkheadSnapshot
+	Adaptive limit.AdaptiveSnapshot // zero while there is none
+}
+
+// RateSnapshot is a rate limit at one moment.
+type RateSnapshot struct {
+	Delay   time.Duration // until a call may start
+	Refused uint64        // calls refused, since the Guard was made
+}
+
+// Snapshot is the Guard at this moment.
+func (g *Guard) Snapshot() Snapshot {
+	s := Snapshot{
+		Snapshot: g.breaker.Snapshot(),
+		Rate:     RateSnapshot{g.rate.Delay(), g.refused[byRate].Load()},
+		Bulkhead: g.bulkhead.Snapshot(),
+		Hedge:    hedge.Counts{Further: g.hedges.further.Load(), Won: g.hedges.won.Load(), Refused: g.hedges.refused.Load()},
 	}
-	if c.To == breaker.Open {
-		level = slog.LevelWarn
+	if a := g.adaptive.Load(); a != nil && g.plan.Load().adaptive {
+		s.Adaptive = a.Snapshot()
 	}
-	g.log.LogAttrs(ctx, level, "breaker "+c.To.String(), attrs...)
+	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,11 +25,12 @@ var (
 )
 
 func TestPresetsAreTheDocumentedOnes(t *testing.T) {
-	if got := resilience.Default(); got != (resilience.Policy{}) {
+	if got := resilience.Default(); !reflect.DeepEqual(got, resilience.Policy{}) {
 		t.Errorf("Default is %+v, want the zero Policy", got)
 	}
 	p := resilience.Default().OrDefault()
-	if p.Timeout != 10*time.Second || p.AttemptTimeout != 2*time.Second || p.Idempotent {
+	if p.Timeout != 10*time.Second || p.AttemptTimeout != 2*time.Second || p.Idempotent ||
+		p.Hedge.Max > 0 || p.Rate.PerSecond > 0 || p.Bulkhead.Max > 0 || p.Adaptive.Max > 0 {
 		t.Errorf("defaults are %+v", p)
 	}
 	c := resilience.Classic()
@@ -37,7 +39,7 @@ func TestPresetsAreTheDocumentedOnes(t *testing.T) {
 		Retry:   retry.Policy{Max: 3, Base: time.Second, Cap: 5 * time.Second, Factor: 2, Jitter: -1, Budget: -1},
 		Breaker: breaker.Settings{Rule: breaker.Consecutive, MaxRequests: 3, Interval: 10 * time.Second, Timeout: time.Minute, Failures: 5},
 	}
-	if c != want {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("Classic is %+v, want %+v", c, want)
 	}
 }

@@ -86,6 +86,8 @@ type Snapshot struct {
 	LastErr     error     // the last failure; nil before the first
 	LastErrAt   time.Time // when it ended
 	Changes     []Change  // the last 16 transitions, oldest first
+	Forced      Forced    // what a person decided; then State is that
+	ForcedAt    time.Time // when, or when it was last given back; zero before the first
 }
 
 // Breaker guards calls to one target. The zero value is closed and follows the
@@ -107,6 +109,8 @@ type Breaker struct {
 	gate     atomic.Uint64             // generation<<2 | state: lets a closed breaker admit without the lock, if it is not watched
 	mu       sync.Mutex
 	m        machine
+	forced   Forced
+	forcedAt time.Time
 }
 
 // New returns a closed breaker that follows s.
@@ -175,9 +179,17 @@ func (b *Breaker) Allow() (Permit, error) {
 	now := time.Now()
 	b.mu.Lock()
 	before := b.m.state
-	ok := b.m.allow(now, b.rules())
+	ok := b.forced != ForcedOpen && b.m.allow(now, b.rules())
 	change, changed := b.m.last(), b.m.state != before
 	p := Permit{b, b.m.gen}
+	switch {
+	case b.forced == ForcedOpen:
+		b.m.counts.Rejected++
+	case b.forced == ForcedClosed && !ok:
+		// Let through against the breaker's judgement: no evidence for it.
+		b.m.counts.Rejected--
+		ok, p.gen = true, stray
+	}
 	b.publish()
 	b.mu.Unlock()
 	if changed {
@@ -237,15 +249,22 @@ func (b *Breaker) clock() time.Time {
 // it was let through.
 const watched = 3
 
+// stray is the generation of a call that is no evidence: no machine gets there.
+const stray = 1<<62 - 1
+
 // publish makes the state visible to Allow's fast path; b.mu is held.
 func (b *Breaker) publish() {
-	state := uint64(b.m.state)
-	if b.m.state == Open && b.gate.Load() != b.m.gen<<2|uint64(Open) {
-		until := b.m.until
-		b.until.Store(&until) // before the gate that leads to it
-	}
-	if s := b.rules(); b.m.state == Closed && s.Rule == Consecutive && s.Interval > 0 {
+	state, until := uint64(b.m.state), b.m.until
+	switch s := b.rules(); {
+	case b.forced == ForcedOpen:
+		state, until = uint64(Open), forever
+	case b.forced == ForcedClosed, b.m.state == Closed && s.Rule == Consecutive && s.Interval > 0:
 		state = watched
+	}
+	if state == uint64(Open) {
+		if known := b.until.Load(); known == nil || *known != until {
+			b.until.Store(&until) // before the gate that leads to it
+		}
 	}
 	b.gate.Store(b.m.gen<<2 | state)
 }
@@ -265,10 +284,16 @@ func (b *Breaker) State() State {
 }
 
 // Wait is how long the breaker stays open before it lets a call through, and 0
-// if it may do so now.
+// if it may do so now. Of one forced open nobody knows: it is Settings.Timeout.
 func (b *Breaker) Wait() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	switch b.forced {
+	case ForcedOpen:
+		return b.rules().Timeout
+	case ForcedClosed:
+		return 0
+	}
 	if b.m.state != Open {
 		return 0
 	}
@@ -281,6 +306,13 @@ func (b *Breaker) Snapshot() Snapshot {
 	defer b.mu.Unlock()
 	s := b.m.snapshot()
 	s.Counts.Rejected += b.refused.Load()
+	s.Forced, s.ForcedAt = b.forced, b.forcedAt
+	switch b.forced {
+	case ForcedOpen:
+		s.State = Open
+	case ForcedClosed:
+		s.State = Closed
+	}
 	return s
 }
 
