@@ -24,6 +24,7 @@ type moment struct {
 	now      time.Time
 	deadline time.Time // of the whole call; zero is none
 	hedged   bool
+	later    bool // a success proves nothing yet
 }
 
 // tried is what came of one try.
@@ -184,7 +185,9 @@ func timed[T any](ctx context.Context, m *moment, fn func(ctx context.Context) (
 	})
 	left = true
 	if err == nil {
-		t.outcome, t.load = breaker.Success, limit.Success
+		if !m.later {
+			t.outcome, t.load = breaker.Success, limit.Success
+		}
 		return t, nil
 	}
 	switch {
@@ -197,7 +200,7 @@ func timed[T any](ctx context.Context, m *moment, fn func(ctx context.Context) (
 		}
 		t.outcome = breaker.Failure
 	default:
-		t.outcome = judge(ctx, err)
+		t.outcome = Judge(ctx, err)
 	}
 	late := errs.KindOf(err) == errs.Timeout
 	if late && t.outcome == breaker.Failure && starved(m, end) {
@@ -223,8 +226,13 @@ func tooBusy(err error) bool {
 	return (k == errs.TooMany || k == errs.Unavailable) && errs.From(err).RetryDelay() > 0
 }
 
-// judge reads what err, which is not nil, says about the target.
-func judge(ctx context.Context, err error) breaker.Outcome {
+// Judge reads what the end of a call says about its target, as Do does for the
+// breaker: nil is a Success, an error is read by its errs.Kind. ctx is the
+// caller's. For those who tell others the same, such as a balancer.
+func Judge(ctx context.Context, err error) breaker.Outcome {
+	if err == nil {
+		return breaker.Success
+	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return breaker.Ignored
 	}
@@ -238,4 +246,13 @@ func judge(ctx context.Context, err error) breaker.Outcome {
 		return breaker.Answered
 	}
 	return breaker.Failure
+}
+
+// Report tells the breaker how something went that Do did not see end, such as
+// a stream opened with the option Later: err is judged as Do would, nil is a
+// success. ctx is the caller's.
+func (g *Guard) Report(ctx context.Context, err error) {
+	if g.breaker.Record(Judge(ctx, err), err) {
+		g.event(ctx, "surefoot.breaker.change", attribute.String("surefoot.breaker.state", g.breaker.State().String()))
+	}
 }

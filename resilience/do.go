@@ -15,11 +15,13 @@ import (
 	"github.com/surefoot-go/surefoot/safe"
 )
 
-// Option changes one call of Do. Make one with Fallback, Idempotent, Named or
-// Hold.
+// Option changes one call of Do. Make one with Fallback, Idempotent, Named,
+// Hold, RepeatIf or Later.
 type Option[T any] struct {
 	fallback   func(ctx context.Context, err error) (T, error)
 	idempotent repeat
+	repeatIf   func(err error, idempotent bool) bool
+	later      bool
 	name       string
 	keep       func(v T, release context.CancelFunc) T
 	drop       func(v T)
@@ -50,6 +52,20 @@ const (
 	may
 	mayNot
 )
+
+// RepeatIf has may decide whether a call that failed with err is worth another
+// try that does no harm, in place of: it is idempotent and err's Kind is
+// Retryable. For one who knows more: that a request never left the process, or
+// that the target asked not to. Number, budget, deadline and the mark of a layer
+// above that retries still apply. If may panics, the answer is no.
+func RepeatIf[T any](may func(err error, idempotent bool) bool) Option[T] {
+	return Option[T]{repeatIf: may}
+}
+
+// Later says that a success of fn proves nothing yet, as when it opens a stream:
+// the breaker and the limits do not learn from it. Guard.Report tells them how
+// it went on.
+func Later[T any]() Option[T] { return Option[T]{later: true} }
 
 // Named says which method of the target a call is, so that the first
 // Policy.Methods whose Pattern matches counts for it: "GET /v1/orders/7" or
@@ -115,6 +131,10 @@ func (o *Option[T]) add(n *Option[T]) {
 	if n.idempotent != asPolicy {
 		o.idempotent = n.idempotent
 	}
+	if n.repeatIf != nil {
+		o.repeatIf = n.repeatIf
+	}
+	o.later = o.later || n.later
 	if n.name != "" {
 		o.name = n.name
 	}
@@ -140,10 +160,10 @@ func try[T any](ctx context.Context, g *Guard, r *rules, o *Option[T], fn func(c
 		var none T
 		return none, errs.Wrap(err, op) // expired work is not sent
 	}
-	again := o.idempotent == may || o.idempotent == asPolicy && r.idempotent
+	idempotent := o.idempotent == may || o.idempotent == asPolicy && r.idempotent
 	// One layer retries: if what brought us here is a retry, the layer above
 	// does, and our own tries would multiply with its.
-	again = again && flow.Attempt(ctx) == 0
+	again := (idempotent || o.repeatIf != nil) && flow.Attempt(ctx) == 0
 
 	now := time.Now()
 	deadline, _ := ctx.Deadline()
@@ -152,9 +172,9 @@ func try[T any](ctx context.Context, g *Guard, r *rules, o *Option[T], fn func(c
 	}
 	g.budget.Call(now, r.retry)
 	for n := 0; ; n++ {
-		m := moment{g: g, r: r, n: n, now: now, deadline: deadline, hedged: again && r.hedge != nil}
+		m := moment{g: g, r: r, n: n, now: now, deadline: deadline, hedged: idempotent && again && r.hedge != nil, later: o.later}
 		t, err := attempt(ctx, &m, o, fn)
-		if err == nil || !again || t.refused || !g.again(ctx, r, n, deadline, err) {
+		if err == nil || !again || t.refused || !o.worth(err, idempotent) || !g.again(ctx, r, n, deadline, err) {
 			return t.finish(o), err
 		}
 		t.discard(o)
@@ -172,7 +192,7 @@ func sooner(a, b time.Time) time.Time {
 // again decides about another try after try n failed with err, pays for it, and
 // waits for its time.
 func (g *Guard) again(ctx context.Context, r *rules, n int, deadline time.Time, err error) bool {
-	if ctx.Err() != nil || !curable(err) {
+	if ctx.Err() != nil {
 		return false
 	}
 	m := retry.Moment{Tries: n, Now: time.Now(), Deadline: deadline, After: errs.From(err).RetryDelay(), Rand: rand.Float64()}
@@ -192,6 +212,15 @@ func (g *Guard) again(ctx context.Context, r *rules, n int, deadline time.Time, 
 	g.event(ctx, "surefoot.retry", attribute.Int("surefoot.try", n+1),
 		attribute.Int64("surefoot.wait_ms", next.Wait.Milliseconds()), attribute.String("error.type", errs.From(err).Code()))
 	return true
+}
+
+// worth says whether the call may be tried again, as far as err says.
+func (o *Option[T]) worth(err error, idempotent bool) (yes bool) {
+	if o.repeatIf == nil {
+		return idempotent && curable(err)
+	}
+	_ = safe.Call(func() error { yes = o.repeatIf(err, idempotent); return nil })
+	return yes
 }
 
 // curable says whether another try can help. An error that is no *errs.Error,

@@ -72,7 +72,7 @@ func Default() Policy { return Policy{} }
 // tries after 1s, 2s and 4s, no jitter, no budget; a breaker that opens for 60s
 // after more than 5 failures in a row. It has no limit of its own over all
 // tries. After a 5s stall at 60 % load calls fail for another 58s; with Default
-// for 5s (go test -run RecoveryFromAStall -v ./resilience). Prefer Default.
+// for 3s (go test -run RecoveryFromAStall -v ./resilience). Prefer Default.
 func Classic() Policy {
 	return Policy{Timeout: -1, AttemptTimeout: 2 * time.Second, Retry: retry.Classic(), Breaker: breaker.Classic()}
 }

@@ -231,6 +231,27 @@ func (p Permit) Done(o Outcome, err error) bool {
 	return changed
 }
 
+// Record counts an outcome that no Permit stands for, as of a stream that fails
+// long after it was opened. While half-open it counts as that of a probe. It
+// reports whether the breaker changed state.
+func (b *Breaker) Record(o Outcome, err error) bool {
+	now, draw := time.Now(), rand.Float64()
+	b.mu.Lock()
+	before := b.m.gen
+	if b.m.state == HalfOpen && b.m.ramp.IsZero() {
+		b.m.flying++
+	}
+	change, changed := b.m.done(now, b.rules(), before, o, err, draw)
+	if b.m.gen != before {
+		b.publish()
+	}
+	b.mu.Unlock()
+	if changed {
+		b.tell(change)
+	}
+	return changed
+}
+
 // clock is a cheaper time.Now: it reads the monotonic clock only. Its wall time
 // does not follow when the system's clock is set, so it is not for a time that
 // anybody is shown.

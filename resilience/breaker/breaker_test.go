@@ -49,8 +49,8 @@ func want(t *testing.T, b *breaker.Breaker, s breaker.State) {
 
 func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	zero := breaker.Settings{
-		MaxRequests: 3, Interval: 10 * time.Second, Timeout: time.Second, Failures: 5,
-		FailureShare: 0.5, MinCalls: 10, Ramp: 3 * time.Second,
+		MaxRequests: 3, Interval: 10 * time.Second, Timeout: 400 * time.Millisecond, Failures: 5,
+		FailureShare: 0.5, MinCalls: 10, Ramp: 400 * time.Millisecond,
 	}
 	if got := new(breaker.Breaker).Settings(); got != zero {
 		t.Errorf("zero Breaker follows %+v, want %+v", got, zero)
@@ -216,27 +216,27 @@ func TestWindowed(t *testing.T) {
 	}
 }
 
-// After an outage: open for about a second, three probes, then a ramp from a
+// After an outage: open for about Timeout, three probes, then a ramp from a
 // tenth of the traffic to all of it.
 func TestWindowedComesBackGently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b breaker.Breaker
-		calls(t, &b, 10, breaker.Failure)
-		want(t, &b, breaker.Open)
+		b := breaker.New(breaker.Settings{Timeout: time.Second, Ramp: 3 * time.Second})
+		calls(t, b, 10, breaker.Failure)
+		want(t, b, breaker.Open)
 		if w := b.Wait(); w < 750*time.Millisecond || w > 1250*time.Millisecond {
 			t.Errorf("opens for %v, want 1s give or take a quarter", w)
 		}
 		time.Sleep(b.Wait())
-		if n := calls(t, &b, 3, breaker.Success); n != 3 {
+		if n := calls(t, b, 3, breaker.Success); n != 3 {
 			t.Fatalf("%d probes, want 3", n)
 		}
-		want(t, &b, breaker.HalfOpen)
+		want(t, b, breaker.HalfOpen)
 		var shares []float64
 		for range 3 {
 			through := 0
 			for range 1000 {
 				time.Sleep(time.Millisecond)
-				through += calls(t, &b, 1, breaker.Success)
+				through += calls(t, b, 1, breaker.Success)
 			}
 			shares = append(shares, float64(through)/1000)
 		}
@@ -246,24 +246,24 @@ func TestWindowedComesBackGently(t *testing.T) {
 				t.Errorf("second %d lets %.2f through, want %.2f", i, shares[i], w)
 			}
 		}
-		call(t, &b, breaker.Success)
-		want(t, &b, breaker.Closed)
-		calls(t, &b, 5, breaker.Failure)
-		want(t, &b, breaker.Closed) // what was before the outage is forgotten
+		call(t, b, breaker.Success)
+		want(t, b, breaker.Closed)
+		calls(t, b, 5, breaker.Failure)
+		want(t, b, breaker.Closed) // what was before the outage is forgotten
 	})
 }
 
 func TestRampGivesUpOnATargetThatFallsOverAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b breaker.Breaker
-		calls(t, &b, 10, breaker.Failure)
+		b := breaker.New(breaker.Settings{Timeout: time.Second, Ramp: 3 * time.Second})
+		calls(t, b, 10, breaker.Failure)
 		time.Sleep(b.Wait())
-		calls(t, &b, 3, breaker.Success)
+		calls(t, b, 3, breaker.Success)
 		time.Sleep(1500 * time.Millisecond)
 		for i := 0; b.State() == breaker.HalfOpen && i < 100; i++ {
-			call(t, &b, breaker.Failure)
+			call(t, b, breaker.Failure)
 		}
-		want(t, &b, breaker.Open)
+		want(t, b, breaker.Open)
 		if n := b.Snapshot().Counts.Failures; n != 13 {
 			t.Errorf("it took %d failures to open again, want 3", n-10)
 		}
