@@ -36,6 +36,14 @@ const (
 	HeaderAttempt = "Retry-Attempt"      // 1 for the first retry; absent for a first try
 )
 
+// Labels that steer the admission of a request, here and in every service below:
+// package shed's priority by name, and who shares the service fairly with
+// others. An edge sets them, see httpx.Server.Classify.
+const (
+	LabelPriority = "priority"
+	LabelUser     = "user"
+)
+
 // ErrExpired says that the caller's time had run out before the request
 // arrived. Nobody waits for the answer: do not do the work.
 var ErrExpired = errors.New("flow: the caller's time ran out before the work began")
@@ -70,6 +78,9 @@ func Inject(ctx context.Context, h http.Header) {
 // such as gRPC with its grpc-timeout: it writes trace, baggage and attempt.
 // Over gRPC the carrier is the outgoing metadata; keys are lower-cased there.
 func InjectCarrier(ctx context.Context, c propagation.TextMapCarrier) {
+	if h, ok := c.(propagation.HeaderCarrier); ok {
+		c = header(h)
+	}
 	traceContext.Inject(ctx, c)
 	bags.Inject(ctx, c)
 	if n := Attempt(ctx); n > 0 {
@@ -84,7 +95,7 @@ func InjectCarrier(ctx context.Context, c propagation.TextMapCarrier) {
 // function are good in both cases, and cancel must be called.
 func Extract(ctx context.Context, h http.Header) (context.Context, context.CancelFunc, error) {
 	ctx = ExtractCarrier(ctx, propagation.HeaderCarrier(h))
-	left, ok := timeout(h.Get(HeaderTimeout))
+	left, ok := Timeout(h)
 	if !ok {
 		return ctx, func() {}, nil
 	}
@@ -95,9 +106,22 @@ func Extract(ctx context.Context, h http.Header) (context.Context, context.Cance
 	return ctx, cancel, nil
 }
 
+// Timeout returns the time left to the sender of h, between 0, which means that
+// it has run out, and 24h; false if h does not say. It is what Extract makes the
+// deadline of, for a transport that makes its own.
+func Timeout(h http.Header) (time.Duration, bool) {
+	if v := h[HeaderTimeout]; len(v) > 0 {
+		return timeout(v[0])
+	}
+	return 0, false
+}
+
 // ExtractCarrier is Extract for transports that carry the time left
 // themselves: it reads trace, baggage and attempt.
 func ExtractCarrier(ctx context.Context, c propagation.TextMapCarrier) context.Context {
+	if h, ok := c.(propagation.HeaderCarrier); ok {
+		c = header(h)
+	}
 	ctx = traceContext.Extract(ctx, c)
 	ctx = bags.Extract(ctx, c)
 	if n := attempt(c.Get(HeaderAttempt)); n > 0 {

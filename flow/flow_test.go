@@ -185,6 +185,29 @@ func TestTraceIDOutsideATrace(t *testing.T) {
 	}
 }
 
+// The short way reads what the long way does.
+func TestPeeking(t *testing.T) {
+	for _, bag := range [][]string{nil, {""}, {"sf.user=7"}, {"a=b, sf.user = 7 ;p=1,c=d"}, {"sf.user=%E4%B8%8A", "x=y"}, {"sf.user=1", "sf.user=2"},
+		{"sf.user=1,sf.user=2"}, {"sf.username=7"}, {"xsf.user=7"}, {"sf.user=" + strings.Repeat("x", 300)}, {"sf.user="}} {
+		for _, tp := range []string{"", parent, "00-" + strings.Repeat("0", 32) + "-00f067aa0ba902b7-01", strings.ToUpper(parent), "00-x", parent[:54]} {
+			h := http.Header{"Baggage": bag, "Traceparent": {tp}}
+			ctx := flow.ExtractCarrier(t.Context(), propagation.HeaderCarrier(h))
+			if got, want := flow.HeaderLabel(h, "user"), flow.Label(ctx, "user"); got != want {
+				t.Errorf("%q: user %q, want %q", bag, got, want)
+			}
+			if got, want := flow.HeaderTraceID(h), flow.TraceID(ctx); got != want {
+				t.Errorf("%q: trace %q, want %q", tp, got, want)
+			}
+		}
+	}
+	if left, ok := flow.Timeout(http.Header{flow.HeaderTimeout: {"1500"}}); !ok || left != 1500*time.Millisecond {
+		t.Errorf("left %v %v", left, ok)
+	}
+	if _, ok := flow.Timeout(http.Header{}); ok {
+		t.Error("a time left that nobody sent")
+	}
+}
+
 func FuzzExtract(f *testing.F) {
 	f.Add("1500", "1", parent, "a=b", "sf.tier=gold,x=y;p=1")
 	f.Add("-1", "99999999999999999999", "00-0-0-0", "=,=", "sf.=;;;,%zz=%00")

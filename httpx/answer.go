@@ -4,15 +4,15 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/surefoot-go/surefoot/errs"
 )
 
 // answer writes e. The headers of the answer that was planned are removed where
 // they would lie about this one.
-func answer(w http.ResponseWriter, r *http.Request, e *errs.Error, edge bool) {
-	o := errs.Options{Edge: edge, Problem: wantsProblem(r.Header.Values("Accept"))}
+func answer(w http.ResponseWriter, r *http.Request, e *errs.Error, s Server) {
+	e = e.In(s.Catalog, r.Header["Accept-Language"]...)
+	o := errs.Options{Edge: s.Edge, Problem: wantsProblem(r.Header.Values("Accept"))}
 	body := errs.Encode(e, o)
 	h := w.Header()
 	for _, name := range []string{"Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Accept-Ranges", "Content-Disposition"} {
@@ -22,8 +22,13 @@ func answer(w http.ResponseWriter, r *http.Request, e *errs.Error, edge bool) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Add("Vary", "Accept, Accept-Language")
+	h.Del("Content-Language")
+	if l := e.Language(); l != "" {
+		h.Set("Content-Language", l)
+	}
 	if d := e.RetryDelay(); d > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
+		h.Set("Retry-After", seconds64(d))
 	}
 	w.WriteHeader(e.HTTP())
 	_, _ = w.Write(body) // the client is gone: nobody is left to tell

@@ -5,6 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
+
+	"github.com/surefoot-go/surefoot/resilience/shed"
 )
 
 // recorder notes what is written. It offers what http.ResponseController, SSE
@@ -13,7 +16,19 @@ type recorder struct {
 	http.ResponseWriter
 	status int // 0 until the answer has begun
 	bytes  int64
+	pass   shed.Pass // the zero Pass when none is held
 }
+
+// leave hands the pass back, if it is still held.
+func (r *recorder) leave(o shed.Outcome) {
+	p := r.pass
+	r.pass = shed.Pass{}
+	p.Done(o)
+}
+
+// streams says that the answer has become a stream, which lasts as long as its
+// reader likes: it is no work that others have to wait for.
+func (r *recorder) streams() { r.leave(shed.Ignored) }
 
 // recorderOf finds the recorder under other people's wrappers.
 func recorderOf(w http.ResponseWriter) *recorder {
@@ -35,27 +50,33 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func (r *recorder) WriteHeader(status int) {
 	if r.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		r.status = status // 1xx are only on the way
+		r.begin(status) // 1xx are only on the way
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
 
 func (r *recorder) Write(p []byte) (int, error) {
-	r.begun()
+	if r.status == 0 {
+		r.begin(http.StatusOK)
+	}
 	n, err := r.ResponseWriter.Write(p)
 	r.bytes += int64(n)
 	return n, err
 }
 
-func (r *recorder) begun() {
-	if r.status == 0 {
-		r.status = http.StatusOK
+// begin notes that the answer begins.
+func (r *recorder) begin(status int) {
+	r.status = status
+	if v := r.Header()["Content-Type"]; len(v) > 0 && strings.HasPrefix(v[0], "text/event-stream") {
+		r.streams()
 	}
 }
 
 // ReadFrom keeps sendfile and splice possible.
 func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
-	r.begun()
+	if r.status == 0 {
+		r.begin(http.StatusOK)
+	}
 	n, err := io.Copy(r.ResponseWriter, src)
 	r.bytes += n
 	return n, err
@@ -67,8 +88,10 @@ func (r *recorder) Flush() { _ = r.FlushError() }
 // FlushError is what http.ResponseController calls.
 func (r *recorder) FlushError() error {
 	err := http.NewResponseController(r.ResponseWriter).Flush()
-	if err == nil {
-		r.begun()
+	if err == nil && r.status == 0 {
+		r.begin(http.StatusOK)
+	} else if err == nil {
+		r.streams() // what was written is sent now, and more will follow
 	}
 	return err
 }
@@ -78,6 +101,9 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
 	if err == nil && r.status == 0 {
 		r.status = http.StatusSwitchingProtocols
+	}
+	if err == nil {
+		r.streams()
 	}
 	return c, rw, err
 }

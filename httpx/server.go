@@ -2,17 +2,22 @@ package httpx
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/flow"
 	"github.com/surefoot-go/surefoot/observe"
+	"github.com/surefoot-go/surefoot/resilience"
+	"github.com/surefoot-go/surefoot/resilience/shed"
 	"github.com/surefoot-go/surefoot/safe"
 )
 
@@ -29,6 +34,32 @@ type Server struct {
 	// Edge says that strangers call: the chain of an error is not sent to them
 	// and the user labels they send are not believed.
 	Edge bool
+
+	// Door admits requests; nil admits all. One Door is for everything that
+	// shares the same resources, so normally for the whole process: package
+	// service makes one. A request that is refused is answered at once with
+	// unavailable, id "overloaded", and a Retry-After; it makes no span and no
+	// log record of its own. Requests for /healthz and /readyz are not asked.
+	// An answer that becomes a stream (Content-Type text/event-stream, a Flush
+	// after something was written, a Hijack) gives its place back then.
+	Door *shed.Door
+	// Classify says how much a request matters and who sent it. What it says is
+	// put into the labels that travel with the request (flow.LabelPriority,
+	// flow.LabelUser), so the services below see the same; hence set it at the
+	// edge, where requests are authenticated, and let User be an opaque id. nil
+	// believes the labels that came with the request, of which there are none at
+	// the Edge. An empty Op is the handler's.
+	Classify func(r *http.Request) shed.Request
+
+	// Catalog has the messages of the service's own errors in other languages
+	// than the program's; answers are in the one that Accept-Language asks for.
+	// The zero value knows the generic messages in English and Chinese.
+	Catalog errs.Catalog
+
+	// LogSuccess is the level of the log record of a request that was not our
+	// failure; the zero value is slog.LevelInfo. slog.LevelDebug saves the record
+	// where its logger leaves Debug out: span and metric say the same.
+	LogSuccess slog.Level
 }
 
 // Handle returns a handler for one operation, such as "order.Place". It calls
@@ -38,13 +69,14 @@ type Server struct {
 // time has run out is refused with timeout and fn is not called.
 //
 // Each request makes one span, one record of the histogram
-// http.server.request.duration and one log record.
+// http.server.request.duration and one log record, and one more of the counter
+// surefoot.errors if it ends in an error.
 //
 // If fn fails after it has begun a successful answer, the connection is cut, so
 // that the client does not take half an answer for a whole one. A panic with
 // http.ErrAbortHandler goes on to net/http, which means the same.
 func (s Server) Handle(op string, fn func(w http.ResponseWriter, r *http.Request) error) http.Handler {
-	return &handler{server: s, op: op, fn: fn, tell: newServerTelemetry(s.Observe)}
+	return &handler{server: s, op: op, fn: fn, tell: newServerTelemetry(s, op)}
 }
 
 // Wrap is Handle for a handler that answers for its own errors, also a whole
@@ -71,7 +103,7 @@ func (s Server) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	q.fail(r, s, err)
 	if rec := recorderOf(w); rec == nil || rec.status == 0 {
-		answer(w, r, q.err, s.Edge)
+		answer(w, r, q.err, s)
 	}
 }
 
@@ -83,15 +115,26 @@ type handler struct {
 	tell   *serverTelemetry
 }
 
-// request is what is known about the request being served; it travels in its
-// context, for WriteError.
+// request is what is known about the request being served: its context, for
+// WriteError, and its answer.
 type request struct {
-	op      string
-	started time.Time
-	err     *errs.Error // what was answered, or would have been
+	context.Context // of the connection
+	op              string
+	started         time.Time
+	rec             recorder
+	panicked        bool
+	err             *errs.Error // what was answered, or would have been
 }
 
 type requestKey struct{}
+
+// Value finds the request itself, too.
+func (q *request) Value(key any) any {
+	if _, ok := key.(requestKey); ok {
+		return q
+	}
+	return q.Context.Value(key)
+}
 
 // fail notes err, as it will leave the service.
 func (q *request) fail(r *http.Request, s Server, err error) {
@@ -116,29 +159,59 @@ func classify(ctx context.Context, err error) *errs.Error {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := &request{op: h.op, started: time.Now()}
-	ctx, cancel, expired := flow.Extract(r.Context(), r.Header)
-	defer cancel()
+	q := &request{Context: r.Context(), op: h.op, started: time.Now()}
+	q.rec.ResponseWriter = w
+	left, timed := flow.Timeout(r.Header)
+	var deadline time.Time
+	if timed {
+		deadline = q.started.Add(left)
+	}
+	asks := h.server.Door != nil && (!timed || left > 0) && !probe(r.URL.Path)
+	if asks && h.server.Classify == nil {
+		if !h.admit(q, deadline, r, h.labels(r.Header)) {
+			return
+		}
+		defer q.rec.leave(shed.Ignored) // whatever happens
+	}
+	ctx := flow.ExtractCarrier(q, propagation.HeaderCarrier(r.Header))
 	if h.server.Edge {
 		ctx = flow.WithoutLabels(ctx)
 	}
-	ctx, span := h.tell.start(ctx, r, h.op)
+	if asks && h.server.Classify != nil {
+		ask := h.server.Classify(r.WithContext(ctx))
+		if !h.admit(q, deadline, r, ask) {
+			return
+		}
+		defer q.rec.leave(shed.Ignored)
+		ctx = labeled(ctx, ask)
+	}
+	if timed {
+		var cancel context.CancelFunc
+		ctx, cancel = resilience.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	h.serve(ctx, r, q, timed && left <= 0)
+}
+
+// serve answers a request that was admitted, and tells its story.
+func (h *handler) serve(ctx context.Context, r *http.Request, q *request, expired bool) {
+	ctx, span := h.tell.start(ctx, r)
 	if !span.SpanContext().IsValid() {
 		ctx = traced(ctx) // nobody traces: an id still joins answer and log
 	}
-	ctx = context.WithValue(ctx, requestKey{}, q)
 	r = r.WithContext(ctx)
-
-	rec := &recorder{ResponseWriter: w}
 	end := cut // until run returns: it does not after runtime.Goexit
 	defer func() {
-		h.tell.finish(ctx, span, r, h.op, rec, q, end != whole)
+		if h.server.Door != nil {
+			q.rec.leave(q.outcome(ctx, end))
+		}
+		h.tell.finish(ctx, span, r, q, end != whole)
 		// A caller that is not net/http would not know what our own cut means.
 		if end == aborted || end == cut && r.Context().Value(http.ServerContextKey) != nil {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	end = h.run(rec, r, q, expired)
+	end = h.run(&q.rec, r, q, expired)
 }
 
 // ending says how the answer ended.
@@ -151,10 +224,10 @@ const (
 )
 
 // run refuses or serves.
-func (h *handler) run(rec *recorder, r *http.Request, q *request, expired error) ending {
-	err := expired
-	if expired != nil {
-		err = errs.New(errs.Timeout, h.op, "the time allowed for this request was already over").Because(expired)
+func (h *handler) run(rec *recorder, r *http.Request, q *request, expired bool) ending {
+	var err error
+	if expired {
+		err = errs.New(errs.Timeout, h.op, "the time allowed for this request was already over").Because(flow.ErrExpired)
 	} else {
 		err = h.limit(rec, r)
 	}
@@ -164,12 +237,14 @@ func (h *handler) run(rec *recorder, r *http.Request, q *request, expired error)
 	if err == nil {
 		return whole
 	}
-	if p, ok := errors.AsType[*safe.Panic](err); ok && p.Value == http.ErrAbortHandler {
-		return aborted
+	if p, ok := errors.AsType[*safe.Panic](err); ok {
+		if q.panicked = true; p.Value == http.ErrAbortHandler {
+			return aborted
+		}
 	}
 	q.fail(r, h.server, err)
 	if rec.status == 0 {
-		answer(rec, r, q.err, h.server.Edge)
+		answer(rec, r, q.err, h.server)
 		return whole
 	}
 	if rec.status >= 400 {
@@ -198,11 +273,9 @@ func (h *handler) limit(rec *recorder, r *http.Request) error {
 func traced(ctx context.Context) context.Context {
 	var t trace.TraceID
 	var s trace.SpanID
-	for i := range 8 {
-		t[i], t[8+i], s[i] = byte(rand.Uint32()), byte(rand.Uint32()), byte(rand.Uint32())
-	}
-	t[15] |= 1 // neither may be all zero
-	s[7] |= 1
+	binary.LittleEndian.PutUint64(t[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(t[8:], rand.Uint64()|1<<56) // neither may be all zero
+	binary.LittleEndian.PutUint64(s[:], rand.Uint64()|1<<56)
 	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: t, SpanID: s}))
 }
 

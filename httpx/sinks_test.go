@@ -166,6 +166,30 @@ func (m spyMeter) Float64Histogram(name string, _ ...metric.Float64HistogramOpti
 	return spyHistogram{spy: m.spy, name: name}, nil
 }
 
+func (m spyMeter) Int64Counter(name string, _ ...metric.Int64CounterOption) (metric.Int64Counter, error) {
+	return spyCounter{spy: m.spy, name: name}, nil
+}
+
+type spyCounter struct {
+	metricnoop.Int64Counter
+	spy  *spy
+	name string
+}
+
+func (c spyCounter) Add(ctx context.Context, n int64, opts ...metric.AddOption) {
+	r := spyRecord{c.name, float64(n), map[string]string{}}
+	set := metric.NewAddConfig(opts).Attributes()
+	for _, kv := range set.ToSlice() {
+		r.attrs[string(kv.Key)] = kv.Value.Emit()
+	}
+	if sc := trace.SpanContextFromContext(ctx); sc.IsSampled() {
+		r.attrs["exemplar"] = sc.TraceID().String() // what an SDK would add
+	}
+	c.spy.mu.Lock()
+	defer c.spy.mu.Unlock()
+	c.spy.records = append(c.spy.records, r)
+}
+
 type spyHistogram struct {
 	metricnoop.Float64Histogram
 	spy  *spy

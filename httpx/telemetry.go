@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +37,9 @@ const (
 	keyPeer       = attribute.Key("peer.service")      // what most backends read
 	keyPeerName   = attribute.Key("service.peer.name") // its successor
 	keyOp         = attribute.Key("surefoot.op")
+	keyKind       = attribute.Key("surefoot.kind")
+	keyReason     = attribute.Key("surefoot.reason")
+	keyPriority   = attribute.Key("surefoot.priority")
 	keyChain      = attribute.Key("surefoot.chain")
 	keyExcType    = attribute.Key("exception.type")
 	keyExcMessage = attribute.Key("exception.message")
@@ -59,25 +61,61 @@ func method(r *http.Request) string {
 	return "_OTHER"
 }
 
+// serverTelemetry is where one operation reports.
 type serverTelemetry struct {
-	logger   *slog.Logger // nil means slog.Default, looked up when used
-	tracer   trace.Tracer
-	duration metric.Float64Histogram
+	op        string
+	hop       []byte       // of a refusal's chain
+	logger    *slog.Logger // nil means slog.Default, looked up when used
+	success   slog.Level
+	tracer    trace.Tracer
+	duration  metric.Float64Histogram
+	errors    metric.Int64Counter
+	refusals  metric.Int64Counter
+	ids       observe.Names
+	durations observe.Attributes[answered]
+	failures  observe.Attributes[counted]
+	refusedAt observe.Attributes[refusal]
+	summary   summary
 }
 
-func newServerTelemetry(sinks observe.Sinks) *serverTelemetry {
-	t := &serverTelemetry{logger: sinks.Log}
-	sinks = sinks.OrDefault()
+// answered is what the histogram of durations is counted by.
+type answered struct {
+	method, scheme, route, kind string
+	status                      int
+}
+
+func (a answered) attributes() []attribute.KeyValue {
+	attrs := make([]attribute.KeyValue, 0, 5)
+	attrs = append(attrs, keyMethod.String(a.method), keyScheme.String(a.scheme), keyStatus.Int(a.status))
+	if a.route != "" {
+		attrs = append(attrs, keyRoute.String(a.route))
+	}
+	if a.kind != "" {
+		attrs = append(attrs, keyErrorType.String(a.kind))
+	}
+	return attrs
+}
+
+func newServerTelemetry(s Server, op string) *serverTelemetry {
+	t := &serverTelemetry{op: op, hop: hop(s.Service, op), logger: s.Observe.Log, success: s.LogSuccess}
+	sinks := s.Observe.OrDefault()
 	t.tracer = sinks.Tracer.Tracer(scope)
-	t.duration, _ = sinks.Meter.Meter(scope).Float64Histogram("http.server.request.duration",
+	m := sinks.Meter.Meter(scope)
+	t.duration, _ = m.Float64Histogram("http.server.request.duration",
 		metric.WithUnit("s"), metric.WithDescription("Duration of HTTP server requests."), seconds)
+	t.errors, _ = m.Int64Counter("surefoot.errors",
+		metric.WithUnit("{error}"), metric.WithDescription("Requests that ended in an error, by operation and kind."))
+	if s.Door != nil {
+		t.refusals, _ = m.Int64Counter("surefoot.shed.refused",
+			metric.WithUnit("{request}"), metric.WithDescription("Requests that were not admitted."))
+	}
 	return t
 }
 
-func (t *serverTelemetry) start(ctx context.Context, r *http.Request, op string) (context.Context, trace.Span) {
+func (t *serverTelemetry) start(ctx context.Context, r *http.Request) (context.Context, trace.Span) {
 	attrs := make([]attribute.KeyValue, 0, 8)
 	attrs = append(attrs, keyMethod.String(method(r)), keyPath.String(r.URL.Path), keyScheme.String(scheme(r)),
-		keyProtocol.String(protocol(r)), keyOp.String(op))
+		keyProtocol.String(protocol(r)), keyOp.String(t.op))
 	if method(r) == "_OTHER" {
 		attrs = append(attrs, keyMethodRaw.String(r.Method[:min(len(r.Method), 32)]))
 	}
@@ -85,7 +123,7 @@ func (t *serverTelemetry) start(ctx context.Context, r *http.Request, op string)
 	if route != "" {
 		attrs = append(attrs, keyRoute.String(route))
 	}
-	return t.tracer.Start(ctx, spanName(r, route, op), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attrs...))
+	return t.tracer.Start(ctx, spanName(r, route, t.op), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attrs...))
 }
 
 // spanName is "{method} {route}", as the conventions say, with the operation
@@ -112,9 +150,9 @@ func protocol(r *http.Request) string {
 }
 
 // finish tells the whole story of one request, in one place.
-func (t *serverTelemetry) finish(ctx context.Context, span trace.Span, r *http.Request, op string, rec *recorder, q *request, aborted bool) {
+func (t *serverTelemetry) finish(ctx context.Context, span trace.Span, r *http.Request, q *request, aborted bool) {
 	elapsed := time.Since(q.started)
-	status := rec.status
+	status := q.rec.status
 	if status == 0 {
 		status = http.StatusOK // net/http writes it after we return
 	}
@@ -130,20 +168,21 @@ func (t *serverTelemetry) finish(ctx context.Context, span trace.Span, r *http.R
 		kind = strconv.Itoa(status)
 	}
 	route := routeOf(r) // a mux inside Wrap has set it by now
-	t.span(span, r, route, op, status, q.err, kind, bad)
+	t.span(span, r, route, status, q.err, kind, bad)
 	t.record(ctx, r, route, status, elapsed, q.err, kind, bad)
-	t.log(ctx, r, op, rec, status, elapsed, q.err, kind, bad)
+	t.log(ctx, r, &q.rec, status, elapsed, q.err, kind, bad)
 }
 
-func (t *serverTelemetry) span(span trace.Span, r *http.Request, route, op string, status int, e *errs.Error, kind string, bad bool) {
+func (t *serverTelemetry) span(span trace.Span, r *http.Request, route string, status int, e *errs.Error, kind string, bad bool) {
 	defer span.End()
 	if !span.IsRecording() {
 		return
 	}
-	span.SetAttributes(keyStatus.Int(status))
 	if route != "" {
-		span.SetName(spanName(r, route, op))
-		span.SetAttributes(keyRoute.String(route))
+		span.SetName(spanName(r, route, t.op))
+		span.SetAttributes(keyStatus.Int(status), keyRoute.String(route))
+	} else {
+		span.SetAttributes(keyStatus.Int(status))
 	}
 	if kind != "" {
 		span.SetAttributes(keyErrorType.String(kind))
@@ -175,22 +214,21 @@ func chainLines(hops []errs.Hop) []string {
 }
 
 func (t *serverTelemetry) record(ctx context.Context, r *http.Request, route string, status int, elapsed time.Duration, e *errs.Error, kind string, bad bool) {
-	attrs := make([]attribute.KeyValue, 0, 5)
-	attrs = append(attrs, keyMethod.String(method(r)), keyScheme.String(scheme(r)), keyStatus.Int(status))
-	if route != "" {
-		attrs = append(attrs, keyRoute.String(route))
+	if e != nil {
+		kind = t.id(e)
+		t.failed(ctx, e.Kind(), kind)
+	} else if kind != "" {
+		t.failed(ctx, errs.KindOfHTTP(status), kind)
 	}
-	if bad {
-		if e != nil && e.Remote() {
-			kind = e.Kind().ID() // another's ids are not ours to count by
-		}
-		attrs = append(attrs, keyErrorType.String(kind))
+	if !bad {
+		kind = ""
 	}
-	t.duration.Record(ctx, elapsed.Seconds(), metric.WithAttributeSet(attribute.NewSet(attrs...)))
+	set := t.durations.Of(answered{method(r), scheme(r), route, kind, status}, answered.attributes)
+	t.duration.Record(ctx, elapsed.Seconds(), set.Record...)
 }
 
-func (t *serverTelemetry) log(ctx context.Context, r *http.Request, op string, rec *recorder, status int, elapsed time.Duration, e *errs.Error, kind string, bad bool) {
-	level := slog.LevelInfo
+func (t *serverTelemetry) log(ctx context.Context, r *http.Request, rec *recorder, status int, elapsed time.Duration, e *errs.Error, kind string, bad bool) {
+	level := t.success
 	if bad {
 		level = slog.LevelError
 	}
@@ -202,7 +240,7 @@ func (t *serverTelemetry) log(ctx context.Context, r *http.Request, op string, r
 		return
 	}
 	attrs := make([]slog.Attr, 0, 10)
-	attrs = append(attrs, slog.String("op", op), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+	attrs = append(attrs, slog.String("op", t.op), slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.Int("status", status), slog.Float64("elapsed_ms", float64(elapsed.Microseconds())/1e3),
 		slog.Int64("bytes", rec.bytes), slog.String("trace_id", flow.TraceID(ctx)))
 	if n := flow.Attempt(ctx); n > 0 {
@@ -213,5 +251,5 @@ func (t *serverTelemetry) log(ctx context.Context, r *http.Request, op string, r
 	} else if kind != "" {
 		attrs = append(attrs, slog.String("error", kind))
 	}
-	logger.LogAttrs(ctx, level, "request "+op, slices.Clip(attrs)...)
+	logger.LogAttrs(ctx, level, "request "+t.op, attrs...)
 }

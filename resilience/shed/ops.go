@@ -68,7 +68,7 @@ func (m *machine) room(o *op) bool {
 	case o == m.big:
 		return m.running < limit && o.running < limit-kept
 	default:
-		return m.running < limit || m.running-m.big.running < max(kept, 4)
+		return m.running < limit || m.running-m.big.running < max(kept, 4) && m.running < m.s.Max
 	}
 }
 

@@ -47,6 +47,16 @@ func (p Priority) String() string {
 	return [levels]string{"background", "low", "normal", "critical"}[p.level()]
 }
 
+// ParsePriority is the reverse of String; false for any other name.
+func ParsePriority(name string) (Priority, bool) {
+	for p := Background; p <= Critical; p++ {
+		if p.String() == name {
+			return p, true
+		}
+	}
+	return Normal, false
+}
+
 // level is 0 for Background to 3 for Critical.
 func (p Priority) level() int { return int(min(max(p, Background), Critical) - Background) }
 

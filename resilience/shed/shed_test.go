@@ -33,6 +33,14 @@ func TestPriorityNames(t *testing.T) {
 		if got := p.String(); got != want {
 			t.Errorf("%d is %q, want %q", int(p), got, want)
 		}
+		if got, ok := shed.ParsePriority(want); !ok || got != min(max(p, -2), 1) {
+			t.Errorf("ParsePriority(%q) = %v %v", want, got, ok)
+		}
+	}
+	for _, name := range []string{"", "Critical", "1"} {
+		if p, ok := shed.ParsePriority(name); ok || p != shed.Normal {
+			t.Errorf("ParsePriority(%q) = %v %v", name, p, ok)
+		}
 	}
 }
 
