@@ -175,7 +175,7 @@ type conn struct {
 }
 
 // Read obeys the deadlines and the Close of the connection below, because it
-// waits in that one's Read.
+// waits in that one's Read; only the pauses of Trickle it sees to their end.
 func (c *conn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,6 +188,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		return n, err
 	case Drop:
 		return 0, c.swallow()
+	case Trickle:
+		_ = sleep(context.Background(), c.f.Pause) // a deadline or a Close is noticed after it
+		return c.Conn.Read(p[:min(int64(len(p)), c.f.At)])
 	}
 	if left <= 0 && len(p) > 0 {
 		switch c.f.What {

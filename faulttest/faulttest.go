@@ -42,9 +42,10 @@ const (
 	Truncate             // the body ends after At bytes, too early
 	Stall                // the body stops after At bytes and does not end
 	Corrupt              // the byte at offset At has one bit wrong, and nobody says so
+	Trickle              // the body comes At bytes at a time, a Pause before each
 )
 
-var names = [...]string{"pass", "refuse", "drop", "reset", "lose", "answer", "truncate", "stall", "corrupt"}
+var names = [...]string{"pass", "refuse", "drop", "reset", "lose", "answer", "truncate", "stall", "corrupt", "trickle"}
 
 // String is the name in lower case.
 func (w What) String() string {
@@ -59,7 +60,8 @@ func (w What) String() string {
 type Fault struct {
 	What  What
 	Delay time.Duration // before anything else, What included; 0 or negative means none
-	At    int64         // bytes let through before Truncate, Stall, Reset and Corrupt; negative means 0
+	At    int64         // bytes let through before Truncate, Stall, Reset and Corrupt, or at a time by Trickle (0 means 1); negative means 0
+	Pause time.Duration // of Trickle; 0 or negative means 1s
 	// Of Answer: the status, 0 means 503, and the rest.
 	Status int
 	Header http.Header
@@ -140,6 +142,12 @@ func (t *tally) next(p Plan) Fault {
 	t.mu.Unlock()
 	f := p.fate(n) // not under the lock: it is the user's
 	f.At = max(f.At, 0)
+	if f.What == Trickle {
+		f.At = max(f.At, 1)
+		if f.Pause <= 0 {
+			f.Pause = time.Second
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.what == nil {

@@ -78,6 +78,8 @@ func TestTransport(t *testing.T) {
 		"truncate at once":     {f: faulttest.Fault{What: faulttest.Truncate, At: -1}, status: 200, err: io.ErrUnexpectedEOF, asked: 1},
 		"stall":                {f: faulttest.Fault{What: faulttest.Stall, At: 4}, status: 200, body: "0123", err: context.DeadlineExceeded, asked: 1, took: limit},
 		"corrupt":              {f: faulttest.Fault{What: faulttest.Corrupt, At: 2}, status: 200, body: "0133456789", asked: 1},
+		"trickle":              {f: faulttest.Fault{What: faulttest.Trickle, At: 4}, status: 200, body: text, asked: 1, took: 3 * time.Second},
+		"trickle too slowly":   {f: faulttest.Fault{What: faulttest.Trickle, At: 4, Pause: 4 * time.Second}, status: 200, body: "01234567", err: context.DeadlineExceeded, asked: 1, took: limit},
 		"corrupt past the end": {f: faulttest.Fault{What: faulttest.Corrupt, At: 99}, status: 200, body: text, asked: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -246,6 +248,7 @@ func TestConnections(t *testing.T) {
 		"truncate": {f: faulttest.Fault{What: faulttest.Truncate, At: 3}, got: "012", sent: "ask"},
 		"stall":    {f: faulttest.Fault{What: faulttest.Stall, At: 3}, got: "012", err: errTimeout, sent: "ask", took: 10 * time.Second},
 		"corrupt":  {f: faulttest.Fault{What: faulttest.Corrupt, At: 3}, got: "0122456789", sent: "ask"},
+		"trickle":  {f: faulttest.Fault{What: faulttest.Trickle, At: 5, Pause: time.Millisecond}, got: text, sent: "ask", took: 3 * time.Millisecond},
 	} {
 		for _, via := range []string{"Network", "Dialer"} {
 			t.Run(name+" by "+via, func(t *testing.T) {

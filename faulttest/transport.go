@@ -72,7 +72,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		_, _ = io.Copy(io.Discard, resp.Body) // so that the target has done it all
 		_ = resp.Body.Close()
 		return nil, reset()
-	case Truncate, Stall, Corrupt:
+	case Truncate, Stall, Corrupt, Trickle:
 		resp.Body = &body{ReadCloser: resp.Body, f: f, ctx: ctx, closed: make(chan struct{})}
 	}
 	return resp, nil
@@ -133,11 +133,20 @@ func (b *body) Read(p []byte) (int, error) {
 		b.read += int64(n)
 		return n, err
 	}
+	if b.f.What == Trickle {
+		if err := b.wait(b.f.Pause); err != nil {
+			return 0, err
+		}
+		return b.ReadCloser.Read(p[:min(int64(len(p)), b.f.At)])
+	}
 	if left <= 0 && len(p) > 0 {
 		if b.f.What == Truncate {
 			return 0, io.ErrUnexpectedEOF
 		}
-		return 0, b.stall()
+		if err := b.wait(patience); err != nil {
+			return 0, err
+		}
+		return 0, timedOut()
 	}
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), max(left, 0))])
 	b.read += int64(n)
@@ -151,12 +160,13 @@ func flip(p []byte, at int64) {
 	}
 }
 
-func (b *body) stall() error {
-	t := time.NewTimer(patience)
+// wait blocks for d, and returns an error if the body ends meanwhile.
+func (b *body) wait(d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return timedOut()
+		return nil
 	case <-b.closed:
 		return errClosed
 	case <-b.ctx.Done():
