@@ -192,10 +192,10 @@ func TestPeeking(t *testing.T) {
 		for _, tp := range []string{"", parent, "00-" + strings.Repeat("0", 32) + "-00f067aa0ba902b7-01", strings.ToUpper(parent), "00-x", parent[:54]} {
 			h := http.Header{"Baggage": bag, "Traceparent": {tp}}
 			ctx := flow.ExtractCarrier(t.Context(), propagation.HeaderCarrier(h))
-			if got, want := flow.HeaderLabel(h, "user"), flow.Label(ctx, "user"); got != want {
+			if got, want := flow.PeekLabel(bag, "user"), flow.Label(ctx, "user"); got != want {
 				t.Errorf("%q: user %q, want %q", bag, got, want)
 			}
-			if got, want := flow.HeaderTraceID(h), flow.TraceID(ctx); got != want {
+			if got, want := flow.PeekTraceID([]string{tp}), flow.TraceID(ctx); got != want {
 				t.Errorf("%q: trace %q, want %q", tp, got, want)
 			}
 		}

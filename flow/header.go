@@ -51,10 +51,11 @@ func (h header) Keys() []string {
 	return keys
 }
 
-// HeaderLabel is Label of what Extract would make of h, at a fraction of the
-// price: for who decides whether to look at a request at all.
-func HeaderLabel(h http.Header, key string) (label string) {
-	for _, line := range h["Baggage"] {
+// PeekLabel is Label of what Extract would make of the values of a baggage
+// header, at a fraction of the price: for who decides whether to look at a
+// request at all.
+func PeekLabel(baggage []string, key string) (label string) {
+	for _, line := range baggage {
 		for len(line) > 0 {
 			var member string
 			member, line, _ = strings.Cut(line, ",")
@@ -73,9 +74,9 @@ func HeaderLabel(h http.Header, key string) (label string) {
 	return label
 }
 
-// HeaderTraceID is TraceID of what Extract would make of h.
-func HeaderTraceID(h http.Header) string {
-	v := h["Traceparent"]
+// PeekTraceID is TraceID of what Extract would make of the values of a
+// traceparent header.
+func PeekTraceID(v []string) string {
 	if len(v) == 0 || len(v[0]) < 55 || v[0][2] != '-' || v[0][35] != '-' {
 		return ""
 	}

@@ -30,9 +30,9 @@ func (p patient) Deadline() (time.Time, bool) { return p.until, true }
 
 // labels is what the labels of a request say, read without the rest of them.
 func (h *handler) labels(header http.Header) (ask shed.Request) {
-	if !h.server.Edge && header["Baggage"] != nil {
-		ask.User = flow.HeaderLabel(header, flow.LabelUser)
-		ask.Priority, _ = shed.ParsePriority(flow.HeaderLabel(header, flow.LabelPriority))
+	if bag := header["Baggage"]; bag != nil && !h.server.Edge {
+		ask.User = flow.PeekLabel(bag, flow.LabelUser)
+		ask.Priority, _ = shed.ParsePriority(flow.PeekLabel(bag, flow.LabelPriority))
 	}
 	return ask
 }
@@ -137,7 +137,7 @@ func (h *handler) refuseCheaply(r *http.Request, q *request, after time.Duration
 	now := time.Now()
 	b := make([]byte, 0, 512)
 	b = append(b, `{"code":503,"error":"`+overloaded+`","message":"`+overloadedMessage+`",`...)
-	if id := flow.HeaderTraceID(r.Header); id != "" {
+	if id := flow.PeekTraceID(r.Header["Traceparent"]); id != "" {
 		b = append(append(append(b, `"traceId":"`...), id...), `",`...)
 	}
 	b = now.UTC().AppendFormat(append(b, `"timestamp":"`...), stamp)

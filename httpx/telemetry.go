@@ -16,6 +16,7 @@ import (
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/flow"
 	"github.com/surefoot-go/surefoot/observe"
+	"github.com/surefoot-go/surefoot/resilience/shed"
 )
 
 // Attributes, by OpenTelemetry's semantic conventions for HTTP; those that
@@ -37,9 +38,6 @@ const (
 	keyPeer       = attribute.Key("peer.service")      // what most backends read
 	keyPeerName   = attribute.Key("service.peer.name") // its successor
 	keyOp         = attribute.Key("surefoot.op")
-	keyKind       = attribute.Key("surefoot.kind")
-	keyReason     = attribute.Key("surefoot.reason")
-	keyPriority   = attribute.Key("surefoot.priority")
 	keyChain      = attribute.Key("surefoot.chain")
 	keyExcType    = attribute.Key("exception.type")
 	keyExcMessage = attribute.Key("exception.message")
@@ -69,13 +67,9 @@ type serverTelemetry struct {
 	success   slog.Level
 	tracer    trace.Tracer
 	duration  metric.Float64Histogram
-	errors    metric.Int64Counter
-	refusals  metric.Int64Counter
-	ids       observe.Names
 	durations observe.Attributes[answered]
-	failures  observe.Attributes[counted]
-	refusedAt observe.Attributes[refusal]
-	summary   summary
+	failures  *observe.Failures
+	refusals  *observe.Refusals
 }
 
 // answered is what the histogram of durations is counted by.
@@ -103,12 +97,8 @@ func newServerTelemetry(s Server, op string) *serverTelemetry {
 	m := sinks.Meter.Meter(scope)
 	t.duration, _ = m.Float64Histogram("http.server.request.duration",
 		metric.WithUnit("s"), metric.WithDescription("Duration of HTTP server requests."), seconds)
-	t.errors, _ = m.Int64Counter("surefoot.errors",
-		metric.WithUnit("{error}"), metric.WithDescription("Requests that ended in an error, by operation and kind."))
-	if s.Door != nil {
-		t.refusals, _ = m.Int64Counter("surefoot.shed.refused",
-			metric.WithUnit("{request}"), metric.WithDescription("Requests that were not admitted."))
-	}
+	t.failures = observe.NewFailures(m, op)
+	t.refusals = observe.NewRefusals(m, s.Observe.Log, op)
 	return t
 }
 
@@ -215,15 +205,31 @@ func chainLines(hops []errs.Hop) []string {
 
 func (t *serverTelemetry) record(ctx context.Context, r *http.Request, route string, status int, elapsed time.Duration, e *errs.Error, kind string, bad bool) {
 	if e != nil {
-		kind = t.id(e)
-		t.failed(ctx, e.Kind(), kind)
+		k := e.Kind().ID()
+		kind = t.failures.ID(k, e.Code(), e.Remote())
+		t.failures.Count(ctx, k, kind)
 	} else if kind != "" {
-		t.failed(ctx, errs.KindOfHTTP(status), kind)
+		t.failures.Count(ctx, errs.KindOfHTTP(status).ID(), kind)
 	}
 	if !bad {
 		kind = ""
 	}
 	set := t.durations.Of(answered{method(r), scheme(r), route, kind, status}, answered.attributes)
+	t.duration.Record(ctx, elapsed.Seconds(), set.Record...)
+}
+
+// refused tells of a request that was not admitted.
+func (t *serverTelemetry) refused(ctx context.Context, r *http.Request, reason string, p shed.Priority, status int, elapsed time.Duration) {
+	t.refusals.Count(ctx, reason, p.String())
+	kind := ""
+	switch {
+	case status == http.StatusServiceUnavailable:
+		kind = overloaded
+		t.failures.Count(ctx, errs.Unavailable.ID(), kind)
+	case status >= 500:
+		kind = strconv.Itoa(status)
+	}
+	set := t.durations.Of(answered{method(r), scheme(r), routeOf(r), kind, status}, answered.attributes)
 	t.duration.Record(ctx, elapsed.Seconds(), set.Record...)
 }
 
