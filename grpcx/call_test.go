@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	otelcodes "go.opentelemetry.io/otel/codes"
@@ -253,8 +254,7 @@ func TestWhatTripsTheBreaker(t *testing.T) {
 			for range 10 {
 				_, err = call(t.Context(), conn, "")
 			}
-			// Canceled by the callee while we wait is the callee's failure.
-			trips := k.Fault() == errs.Callee || k == errs.Canceled
+			trips := k.Fault() == errs.Callee
 			if want := map[bool]int32{true: 6, false: 10}[trips]; calls.Load() != want {
 				t.Errorf("%d of 10 calls got through, want %d", calls.Load(), want)
 			}
@@ -325,65 +325,67 @@ func TestDeclaredIdempotent(t *testing.T) {
 }
 
 func TestStreams(t *testing.T) {
-	rec := new(recorder)
-	var calls atomic.Int32
-	conn := serve(t, grpcx.Server{Service: "s", Observe: rec.sinks()}, handlers{follow: func(in string, s grpc.ServerStream) error {
-		calls.Add(1)
-		for i := range 3 {
-			if err := s.SendMsg(wrapperspb.String(fmt.Sprintf("%d %s", i, flow.Label(s.Context(), "tier")))); err != nil {
-				return err
+	synctest.Test(t, func(t *testing.T) {
+		rec := new(recorder)
+		var calls atomic.Int32
+		conn := serve(t, grpcx.Server{Service: "s", Observe: rec.sinks()}, handlers{follow: func(in string, s grpc.ServerStream) error {
+			calls.Add(1)
+			for i := range 3 {
+				if err := s.SendMsg(wrapperspb.String(fmt.Sprintf("%d %s", i, flow.Label(s.Context(), "tier")))); err != nil {
+					return err
+				}
+			}
+			switch in {
+			case "fail":
+				return errs.New(errs.Unavailable, "follow", "no more")
+			case "panic":
+				panic("hidden")
+			case "wait":
+				<-s.Context().Done()
+				return s.Context().Err()
+			}
+			return nil
+		}}, grpcx.Client{Service: "c", Target: "s", Observe: rec.sinks(), Policy: resilience.Policy{AttemptTimeout: 50 * time.Millisecond, Timeout: 50 * time.Millisecond, Idempotent: true}})
+
+		read := func(ctx context.Context, in string) (got string, err error) {
+			s, err := open(flow.WithLabels(ctx, map[string]string{"tier": "gold"}), conn, in)
+			for err == nil {
+				m := new(text)
+				if err = s.RecvMsg(m); err == nil {
+					got += m.Value + " "
+				}
+			}
+			return got, err
+		}
+		for _, c := range []struct {
+			in   string
+			kind errs.Kind
+			want otelcodes.Code
+		}{{"good", 0, otelcodes.Unset}, {"fail", errs.Unavailable, otelcodes.Error}, {"panic", errs.Internal, otelcodes.Error}} {
+			before := calls.Load()
+			got, err := read(t.Context(), c.in)
+			if got != "0 gold 1 gold 2 gold " {
+				t.Errorf("%s: messages %q", c.in, got)
+			}
+			if c.in == "good" && err != io.EOF || c.in != "good" && (errs.KindOf(err) != c.kind || !errs.From(err).Remote()) {
+				t.Errorf("%s: %v", c.in, err)
+			}
+			if calls.Load() != before+1 {
+				t.Errorf("%s: a stream was repeated", c.in)
 			}
 		}
-		switch in {
-		case "fail":
-			return errs.New(errs.Unavailable, "follow", "no more")
-		case "panic":
-			panic("hidden")
-		case "wait":
-			<-s.Context().Done()
-			return s.Context().Err()
-		}
-		return nil
-	}}, grpcx.Client{Service: "c", Target: "s", Observe: rec.sinks(), Policy: resilience.Policy{AttemptTimeout: 50 * time.Millisecond, Timeout: 50 * time.Millisecond, Idempotent: true}})
-
-	read := func(ctx context.Context, in string) (got string, err error) {
-		s, err := open(flow.WithLabels(ctx, map[string]string{"tier": "gold"}), conn, in)
-		for err == nil {
-			m := new(text)
-			if err = s.RecvMsg(m); err == nil {
-				got += m.Value + " "
+		for _, s := range rec.ended(trace.SpanKindClient) {
+			if s.ends != 1 || s.attr("rpc.method") != "Follow" {
+				t.Errorf("span ended %d times, %q", s.ends, s.attr("rpc.method"))
 			}
 		}
-		return got, err
-	}
-	for _, c := range []struct {
-		in   string
-		kind errs.Kind
-		want otelcodes.Code
-	}{{"good", 0, otelcodes.Unset}, {"fail", errs.Unavailable, otelcodes.Error}, {"panic", errs.Internal, otelcodes.Error}} {
-		before := calls.Load()
-		got, err := read(t.Context(), c.in)
-		if got != "0 gold 1 gold 2 gold " {
-			t.Errorf("%s: messages %q", c.in, got)
-		}
-		if c.in == "good" && err != io.EOF || c.in != "good" && (errs.KindOf(err) != c.kind || !errs.From(err).Remote()) {
-			t.Errorf("%s: %v", c.in, err)
-		}
-		if calls.Load() != before+1 {
-			t.Errorf("%s: a stream was repeated", c.in)
-		}
-	}
-	for _, s := range rec.ended(trace.SpanKindClient) {
-		if s.ends != 1 || s.attr("rpc.method") != "Follow" {
-			t.Errorf("span ended %d times, %q", s.ends, s.attr("rpc.method"))
-		}
-	}
 
-	// A stream outlives the policy's limits and ends with its context.
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	begin := time.Now()
-	if _, err := read(ctx, "wait"); errs.KindOf(err) != errs.Timeout || time.Since(begin) < 250*time.Millisecond {
-		t.Errorf("after %v: %v", time.Since(begin), err)
-	}
+		// A stream outlives the policy's limits and ends with its context.
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		if _, err := read(ctx, "wait"); errs.KindOf(err) != errs.Timeout || time.Since(begin) < 250*time.Millisecond {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+	})
 }

@@ -2,27 +2,18 @@ package grpcx
 
 import (
 	"context"
-	"math/rand/v2"
-	"net"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
-	"github.com/surefoot-go/surefoot/errs"
-	"github.com/surefoot-go/surefoot/flow"
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience"
-	"github.com/surefoot-go/surefoot/resilience/retry"
 )
 
 // Client describes calls to one target. It is plain data; the zero value works
@@ -31,13 +22,14 @@ type Client struct {
 	Service string            // service.name of the caller, written into error chains
 	Target  string            // service.name of the callee
 	Lane    string            // version behind this connection, when there are several; see Lanes
-	Policy  resilience.Policy // the zero value is resilience.Default
+	Policy  resilience.Policy // the zero value is resilience.Default; its Methods are by "package.Service/Method"
+	Board   *resilience.Board // where the guard is shown; nil means nowhere
 	Observe observe.Sinks     // where spans and metrics go
 
 	// Idempotent names methods that may be repeated, as "package.Service/Method"
 	// or "package.Service/*". Methods whose .proto says idempotency_level =
 	// NO_SIDE_EFFECTS or IDEMPOTENT need not be named, nor calls made with the
-	// option Idempotent; Policy.Idempotent means all methods.
+	// option Idempotent; Policy.Idempotent means all.
 	Idempotent []string
 
 	// ConnectTimeout bounds one try to connect; 0 means 1s, the article's.
@@ -50,33 +42,36 @@ type Client struct {
 // *errs.Error that grpc's status package understands too.
 //
 // A call is tried again if it is idempotent; if not, only when it provably was
-// not sent. A stream is under the breaker when it opens; after that nothing is
-// repeated, and no limit of the Policy ends it, only its context.
+// not sent. Both are paid from the retry budget. A server that says
+// grpc-retry-pushback-ms is obeyed; a negative one means no further try. What
+// the options Header, Trailer and Peer ask for is that of the last try, or,
+// with hedging, of the one whose answer counts.
+//
+// A stream is under the breaker and is tried once more if it could not be
+// opened; after that nothing is repeated and no limit of the Policy ends it,
+// only its context. One that breaks off is a failure of the target; one that
+// its caller ends is not. For what one stream may take, grpc has
+// MaxCallRecvMsgSize (4 MiB a message) and WithInitialWindowSize.
 //
 // Each call of DialOptions makes its own breaker and budget: call it once for
-// each connection.
+// each connection, or see Balanced for several instances behind one guard.
 func (c Client) DialOptions() []grpc.DialOption {
-	name := c.Target
-	if c.Lane != "" {
-		name += "@" + c.Lane
-	}
-	s := &clientSide{Client: c, guard: resilience.New(name, c.Policy, c.Observe),
-		tell: newTelemetry(c.Observe, trace.SpanKindClient), named: map[string]bool{}}
-	for _, m := range c.Idempotent {
-		s.named[strings.TrimPrefix(m, "/")] = true
-	}
-	connect := c.ConnectTimeout
-	if connect == 0 {
-		connect = time.Second
+	s := newClientSide(c)
+	return append(c.connect(), grpc.WithChainUnaryInterceptor(s.unary), grpc.WithChainStreamInterceptor(s.stream))
+}
+
+// connect is how connections are made.
+func (c Client) connect() []grpc.DialOption {
+	limit := c.ConnectTimeout
+	if limit == 0 {
+		limit = time.Second
 	}
 	return []grpc.DialOption{
-		grpc.WithChainUnaryInterceptor(s.unary),
-		grpc.WithChainStreamInterceptor(s.stream),
 		grpc.WithDisableRetry(), // one layer retries; grpc still repeats what the server never saw
 		grpc.WithConnectParams(grpc.ConnectParams{
 			// grpc's own limit of 120s would outlast most outages.
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
-			MinConnectTimeout: connect,
+			MinConnectTimeout: limit,
 		}),
 	}
 }
@@ -86,30 +81,83 @@ func Idempotent() grpc.CallOption { return idempotent{} }
 
 type idempotent struct{ grpc.EmptyCallOption }
 
+// clientSide is what the calls of a Client share.
 type clientSide struct {
 	Client
-	guard    *resilience.Guard
-	tell     *telemetry
-	named    map[string]bool
-	declared sync.Map // method to whether its .proto says so
+	guard   *resilience.Guard
+	tell    *outward
+	named   map[string]bool
+	methods atomic.Pointer[map[string]*method] // by full name; replaced, never changed
 }
 
-// repeatable says whether a call may be made twice.
-func (s *clientSide) repeatable(method string, opts []grpc.CallOption) bool {
-	for _, o := range opts {
-		if _, ok := o.(idempotent); ok {
-			return true
+func newClientSide(c Client) *clientSide {
+	name := c.Target
+	if c.Lane != "" {
+		name += "@" + c.Lane
+	}
+	s := &clientSide{Client: c, guard: resilience.NewOn(c.Board, name, c.Policy, c.Observe), tell: newOutward(c), named: map[string]bool{}}
+	for _, m := range c.Idempotent {
+		s.named[strings.TrimPrefix(m, "/")] = true
+	}
+	return s
+}
+
+// method is what is worked out once about a method.
+type method struct {
+	name string // "package.Service/Method"
+	told
+	plain, again []resilience.Option[*answer] // of a call that may be repeated if the Policy says so, and of one that may
+	opening      []resilience.Option[*clientStream]
+}
+
+// maxMethods bounds what is remembered: a proxy may be asked for anything.
+const maxMethods = 1024
+
+// method looks up full, "/package.Service/Method".
+func (s *clientSide) method(full string) *method {
+	known := s.methods.Load()
+	if known != nil {
+		if m := (*known)[full]; m != nil {
+			return m
 		}
 	}
-	service, _ := split(method)
-	if s.guard.Policy().Idempotent || s.named[method] || s.named[service+"/*"] {
-		return true
+	m := s.newMethod(strings.TrimPrefix(full, "/"))
+	for known == nil || len(*known) < maxMethods {
+		next := make(map[string]*method, 8)
+		if known != nil {
+			for k, v := range *known {
+				next[k] = v
+			}
+		}
+		next[full] = m
+		if s.methods.CompareAndSwap(known, &next) {
+			break
+		}
+		known = s.methods.Load()
 	}
-	known, ok := s.declared.Load(method)
-	if !ok {
-		known, _ = s.declared.LoadOrStore(method, declared(protoregistry.GlobalFiles, method))
+	return m
+}
+
+func (s *clientSide) newMethod(name string) *method {
+	m := &method{name: name, told: s.tell.about(name)}
+	m.plain = []resilience.Option[*answer]{resilience.Named[*answer](name), resilience.RepeatIf[*answer](repeat)}
+	m.again = append(m.plain[:2:2], resilience.Idempotent[*answer](true))
+	if service, _ := split(name); s.named[name] || s.named[service+"/*"] || declared(protoregistry.GlobalFiles, name) {
+		m.plain = m.again
 	}
-	return known.(bool)
+	m.opening = []resilience.Option[*clientStream]{resilience.Named[*clientStream](name),
+		resilience.Idempotent[*clientStream](false), resilience.RepeatIf[*clientStream](repeat), resilience.Later[*clientStream]()}
+	return m
+}
+
+// options of the guard for one call.
+func (m *method) options(opts []grpc.CallOption) []resilience.Option[*answer] {
+	for _, o := range opts {
+		if _, ok := o.(idempotent); ok {
+			return m.again
+		}
+	}
+	return m.plain
 }
 
 // declared reads the method's idempotency_level, where its .proto is compiled in.
@@ -122,131 +170,11 @@ func declared(files *protoregistry.Files, method string) bool {
 	return ok && o.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
 }
 
+// unary is the interceptor of a connection of its own.
 func (s *clientSide) unary(ctx context.Context, full string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	method := strings.TrimPrefix(full, "/")
-	if limit := s.guard.Policy().Timeout; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
-	again := s.repeatable(method, opts)
-	for n := 0; ; n++ {
-		started, sent, tries := time.Now(), false, 0
-		_, err := resilience.Do(ctx, s.guard, func(ctx context.Context) (none struct{}, err error) {
-			tries++
-			did, err := s.try(ctx, method, tries-1+n, cc.Target(), func(ctx context.Context, a *answer) error {
-				return invoke(ctx, full, req, reply, cc, append(opts[:len(opts):len(opts)], grpc.Peer(&a.peer), grpc.Trailer(&a.trailer))...)
-			})
-			sent = sent || did
-			return none, err
-		}, resilience.Idempotent[struct{}](again))
-		if err == nil {
-			return nil
-		}
-		if !again && !sent && tries > 0 && s.later(ctx, n, err) {
-			continue
-		}
-		return s.leave(ctx, method, started, err)
-	}
-}
-
-// later decides about another try of a call that must not be made twice but
-// never left this process, and waits for its time. It costs the target
-// nothing, so it is not paid from the retry budget.
-func (s *clientSide) later(ctx context.Context, n int, err error) bool {
-	e := errs.From(err)
-	if e.Kind() != errs.Unavailable || flow.Attempt(ctx) > 0 {
-		return false
-	}
-	deadline, _ := ctx.Deadline()
-	v := s.guard.Policy().Retry.Next(retry.Moment{Tries: n, Now: time.Now(), Deadline: deadline, After: e.RetryDelay(), Rand: rand.Float64()})
-	return v.Again && retry.Wait(ctx, v.Wait) == nil
-}
-
-// answer is what grpc says about a try besides its error.
-type answer struct {
-	peer    peer.Peer // without address when no stream was opened
-	trailer metadata.MD
-}
-
-// try is one exchange; sent is false when nothing can have left this process.
-func (s *clientSide) try(ctx context.Context, method string, n int, target string, call func(context.Context, *answer) error) (sent bool, err error) {
-	started := time.Now()
-	ctx, span := s.open(ctx, method, n)
-	var a answer
-	var e *errs.Error
-	defer func() {
-		span.SetAttributes(addressOf(a.peer.Addr, target)...)
-		s.tell.finish(ctx, span, method, time.Since(started), e)
-	}()
-	e = errs.New(errs.Internal, s.op(method), "something went wrong on our side") // while call panics
-	err = call(outgoing(ctx), &a)
-	if e = s.decode(ctx, method, err); e == nil {
-		return true, nil
-	}
-	if d := pushedBack(a.trailer); d > 0 && e.RetryDelay() == 0 {
-		e = e.RetryAfter(d)
-	}
-	return a.peer.Addr != nil, e
-}
-
-func (s *clientSide) open(ctx context.Context, method string, n int) (context.Context, trace.Span) {
-	more := append(make([]attribute.KeyValue, 0, 4), keyPeer.String(s.Target), keyPeerName.String(s.Target))
-	if s.Lane != "" {
-		more = append(more, keyLane.String(s.Lane))
-	}
-	if n > 0 {
-		more = append(more, keyTry.Int(n))
-	}
-	return s.tell.start(ctx, method, more...)
+	c := &call{side: s, method: s.method(full), full: full, req: req, reply: reply, opts: opts, cc: cc, invoke: invoke}
+	return c.do(ctx)
 }
 
 // op names calls of this client in chains.
-func (s *clientSide) op(method string) string { return s.Target + " " + method }
-
-// decode says in our words why a call failed; nil means it did not.
-func (s *clientSide) decode(ctx context.Context, method string, err error) *errs.Error {
-	if err == nil {
-		return nil
-	}
-	e := FromError(err)
-	if e.Kind() == errs.Canceled && ctx.Err() == nil {
-		// We still wait: the callee was stopped, or gave up for reasons of its own.
-		e = errs.New(errs.Unavailable, s.op(method), "a service behind this one gave up").Because(e)
-	}
-	if e.Remote() {
-		return e.Behind(errs.Hop{Service: s.Target, Op: method, Error: e.Code()})
-	}
-	return e
-}
-
-// leave is err as the caller gets it: what another service said is left as it
-// is, what happened on the way gets a hop of ours.
-func (s *clientSide) leave(ctx context.Context, method string, started time.Time, err error) error {
-	e := errs.From(err)
-	if e.Remote() {
-		return e
-	}
-	return e.At(errs.Border{Service: s.Service, Op: s.op(method), Started: started, Trace: flow.TraceID(ctx)})
-}
-
-// outgoing puts flow into the metadata; grpc-timeout is grpc's own.
-func outgoing(ctx context.Context) context.Context {
-	md, ok := metadata.FromOutgoingContext(ctx)
-	if !ok {
-		md = metadata.MD{}
-	}
-	flow.InjectCarrier(ctx, carrier(md)) // a copy already
-	return metadata.NewOutgoingContext(ctx, md)
-}
-
-// addressOf names the other end: the one connected to, or else the target.
-func addressOf(peer net.Addr, target string) []attribute.KeyValue {
-	if peer != nil {
-		return address(peer.String())
-	}
-	if i := strings.LastIndexByte(target, '/'); i >= 0 { // "dns:///host:port"
-		target = target[i+1:]
-	}
-	return address(target)
-}
+func (s *clientSide) op(m *method) string { return s.Target + " " + m.name }

@@ -171,6 +171,8 @@ type histogram struct {
 	name string
 }
 
+func (h histogram) Enabled(context.Context) bool { return true }
+
 func (h histogram) Record(_ context.Context, _ float64, opts ...metric.RecordOption) {
 	h.r.mu.Lock()
 	defer h.r.mu.Unlock()

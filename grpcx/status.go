@@ -1,6 +1,7 @@
 package grpcx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -28,11 +29,14 @@ const (
 	// the id itself, the kind and the HTTP status (502 and 503 share a gRPC
 	// code) are beside it.
 	metaID, metaKind, metaHTTP = "id", "kind", "http_status"
+	metaArg                    = "arg_" // and a name: a public value for the message
 
 	// maxStatus bounds an encoded status, in bytes: as base64 in a trailer it
 	// stays under the 8 KiB that proxies commonly allow for all headers.
 	maxStatus  = 5 << 10
 	maxUnknown = 64 // details read of a status from a stranger
+
+	unknownLanguage = "und" // as BCP 47 has it
 )
 
 // ToStatus returns what of err may cross a gRPC wire: its code, its safe
@@ -49,7 +53,7 @@ func ToStatus(err error) *status.Status {
 		return status.New(codes.OK, "")
 	}
 	p := errs.Assemble(own(err).Parts()).Parts() // cut and clean, as the reader will anyway
-	code := codes.Code(p.Kind.GRPC())
+	code := codes.Code(p.GRPC)
 	for {
 		pb := &statuspb.Status{Code: int32(code), Message: p.Message, Details: details(p)}
 		if proto.Size(pb) <= maxStatus || !shorten(&p) {
@@ -78,20 +82,26 @@ func details(p errs.Parts) []*anypb.Any {
 			out = append(out, a)
 		}
 	}
-	add(&errdetails.ErrorInfo{Reason: reason(p.ID), Domain: domain, Metadata: map[string]string{
-		metaID: p.ID, metaKind: p.Kind.ID(), metaHTTP: strconv.Itoa(p.Status),
-	}})
+	meta := map[string]string{metaID: p.ID, metaKind: p.Kind.ID(), metaHTTP: strconv.Itoa(p.Status)}
+	for k, v := range p.Args {
+		meta[metaArg+k] = v
+	}
+	add(&errdetails.ErrorInfo{Reason: reason(p.ID), Domain: domain, Metadata: meta})
 	if len(p.Details) > 0 {
 		b := &errdetails.BadRequest{}
 		for _, d := range p.Details {
-			b.FieldViolations = append(b.FieldViolations, &errdetails.BadRequest_FieldViolation{Description: d})
+			v := &errdetails.BadRequest_FieldViolation{Description: d}
+			if field, problem, ok := errs.CutField(d); ok {
+				v.Field, v.Description = field, problem
+			}
+			b.FieldViolations = append(b.FieldViolations, v)
 		}
 		add(b)
 	}
 	if p.Trace != "" {
 		add(&errdetails.RequestInfo{RequestId: p.Trace})
 	}
-	add(&errdetails.LocalizedMessage{Locale: "en", Message: p.Message})
+	add(&errdetails.LocalizedMessage{Locale: cmp.Or(p.Language, unknownLanguage), Message: p.Message})
 	if p.RetryAfter > 0 {
 		add(&errdetails.RetryInfo{RetryDelay: durationpb.New(p.RetryAfter)})
 	}
@@ -144,7 +154,7 @@ func from(err error, ours bool) *errs.Error {
 // puts limits on them.
 func decode(st *status.Status, trusted bool) *errs.Error {
 	pb := st.Proto()
-	p := errs.Parts{Kind: errs.KindOfGRPC(uint32(pb.GetCode()))}
+	p := errs.Parts{Kind: errs.KindOfGRPC(uint32(pb.GetCode())), GRPC: uint32(pb.GetCode())}
 	if trusted && p.Kind.Fault() == errs.Caller {
 		p.Message = pb.GetMessage()
 	}
@@ -164,7 +174,10 @@ func decode(st *status.Status, trusted bool) *errs.Error {
 		case *errdetails.RequestInfo:
 			p.Trace = d.GetRequestId()
 		case *errdetails.LocalizedMessage:
-			p.Message = d.GetMessage()
+			p.Message, p.Language = d.GetMessage(), d.GetLocale()
+			if p.Language == unknownLanguage {
+				p.Language = ""
+			}
 		case *errdetails.RetryInfo:
 			p.RetryAfter = d.GetRetryDelay().AsDuration()
 		case *errsv1.Chain:
@@ -189,6 +202,14 @@ func info(p *errs.Parts, d *errdetails.ErrorInfo) {
 	p.ID = m[metaID]
 	if n, err := strconv.Atoi(m[metaHTTP]); err == nil {
 		p.Status = n
+	}
+	for k, v := range m {
+		if name, ok := strings.CutPrefix(k, metaArg); ok {
+			if p.Args == nil {
+				p.Args = map[string]string{}
+			}
+			p.Args[name] = v
+		}
 	}
 }
 
@@ -228,15 +249,16 @@ func pushback(d time.Duration) string {
 	return strconv.FormatInt(max(d.Milliseconds(), 1), 10)
 }
 
-// pushedBack reads it; 0 means that it says nothing.
-func pushedBack(md metadata.MD) time.Duration {
+// pushedBack reads it; 0 means that it says nothing. What is negative or no
+// number means that the call is not to be tried again, by gRPC's rules (A6).
+func pushedBack(md metadata.MD) (wait time.Duration, never bool) {
 	v := md.Get(pushbackKey)
-	if len(v) != 1 {
-		return 0
+	if len(v) == 0 {
+		return 0, false
 	}
 	ms, err := strconv.ParseUint(v[0], 10, 32)
-	if err != nil {
-		return 0
+	if err != nil || len(v) > 1 {
+		return 0, true
 	}
-	return min(time.Duration(ms)*time.Millisecond, time.Hour)
+	return min(time.Duration(ms)*time.Millisecond, time.Hour), false
 }

@@ -4,66 +4,131 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/flow"
 	"github.com/surefoot-go/surefoot/resilience"
+	"github.com/surefoot-go/surefoot/resilience/breaker"
 )
 
+// stream is the interceptor of a connection of its own.
 func (s *clientSide) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, full string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	method := strings.TrimPrefix(full, "/")
+	o := &opening{side: s, method: s.method(full), desc: desc, full: full, opts: opts, cc: cc, streamer: streamer}
+	return o.do(ctx)
+}
+
+// opening is a stream before there is one.
+type opening struct {
+	side   *clientSide
+	method *method
+	desc   *grpc.StreamDesc
+	full   string
+	opts   []grpc.CallOption
+
+	cc       *grpc.ClientConn // with streamer: of a connection of its own
+	streamer grpc.Streamer
+	from     *Balanced // or one of several instances
+	tried    avoided
+	tries    int
+}
+
+func (o *opening) do(ctx context.Context) (grpc.ClientStream, error) {
 	started := time.Now()
-	cs, err := resilience.Do(ctx, s.guard, func(try context.Context) (grpc.ClientStream, error) {
-		// The stream lives by the caller's context; the try's bounds only the opening.
-		ctx, cancel := context.WithCancel(ctx)
-		opened := context.AfterFunc(try, cancel)
-		sctx, span := s.open(ctx, method, 0)
-		out := &clientStream{side: s, ctx: sctx, cancel: cancel, span: span, method: method, target: cc.Target(), started: started, one: !desc.ServerStreams}
-		inner, err := streamer(outgoing(sctx), desc, cc, full, opts...)
-		if err == nil && !opened() {
-			err = context.Cause(try)
-		}
-		if err != nil {
-			return nil, out.finish(err)
-		}
-		out.ClientStream = inner
-		context.AfterFunc(sctx, func() { _ = out.finish(sctx.Err()) }) // finish itself ends sctx
-		return out, nil
-	}, resilience.Idempotent[grpc.ClientStream](false))
+	cs, err := resilience.Do(ctx, o.side.guard, func(try context.Context) (*clientStream, error) {
+		return o.try(ctx, try)
+	}, o.method.opening...)
 	if err != nil {
-		return nil, s.leave(ctx, method, started, err)
+		return nil, o.side.leave(ctx, o.method, started, err)
 	}
 	return cs, nil
 }
 
-// clientStream ends its span when the stream does, and decodes its errors.
+// try opens one. The stream lives by the caller's ctx; the try's bounds only
+// the opening.
+func (o *opening) try(caller, try context.Context) (*clientStream, error) {
+	ctx, cancel := context.WithCancel(caller)
+	timely := context.AfterFunc(try, cancel)
+	if n := flow.Attempt(try); n > 0 {
+		ctx = flow.WithAttempt(ctx, n)
+	}
+	out := &clientStream{side: o.side, caller: caller, cancel: cancel, one: !o.desc.ServerStreams}
+	out.ctx, out.story = o.side.begin(ctx, o.method, o.tries, time.Now())
+	o.tries++
+	inner, err := o.open(out)
+	out.unsent = err != nil && o.tries == 1 // once
+	if err == nil && !timely() {
+		err = context.Cause(try)
+	}
+	if err != nil {
+		return nil, out.finish(err)
+	}
+	out.ClientStream = inner
+	if !out.state.CompareAndSwap(opens, opened) {
+		out.report(out.story.failed) // ended already
+	}
+	return out, nil
+}
+
+func (o *opening) open(out *clientStream) (grpc.ClientStream, error) {
+	ctx := outgoing(out.ctx)
+	opts := append(o.opts[:len(o.opts):len(o.opts)], grpc.TrailerCallOption{TrailerAddr: &out.trailer}, grpc.OnFinish(out.finished))
+	if o.from == nil {
+		out.story.target = o.cc.Target()
+		return o.streamer(ctx, o.desc, o.cc, o.full, opts...)
+	}
+	if err := o.from.choose(&out.story, o.side.Lane, &o.tried); err != nil {
+		return nil, err
+	}
+	return out.story.at.conn.NewStream(ctx, o.desc, o.full, opts...)
+}
+
+// clientStream tells about a stream when it ends, and decodes its errors.
 type clientStream struct {
 	grpc.ClientStream
-	side    *clientSide
-	ctx     context.Context
-	cancel  context.CancelFunc
-	span    trace.Span
-	method  string
-	target  string
-	started time.Time
-	one     bool // the server sends one message
-	once    sync.Once
+	side   *clientSide
+	caller context.Context // the caller's
+	ctx    context.Context // the stream's
+	cancel context.CancelFunc
+	one    bool // the server sends one message
+	unsent bool // it could not be opened, and that may be tried again
+
+	trailer metadata.MD  // set when grpc tells of the end
+	state   atomic.Int32 // of the opening, until it ends or is handed to the caller
+	heard   atomic.Bool  // the server has sent a message
+
+	once  sync.Once
+	story story
+	first atomic.Int64 // when it was heard, after the start
 }
+
+// The states of a stream. One that ends while it opens is the guard's to count.
+const (
+	opens int32 = iota
+	opened
+	ended
+)
+
+// finished is told by grpc, once, however the stream ends.
+func (c *clientStream) finished(err error) { _ = c.finish(err) }
 
 // finish tells about the stream once and returns err as the caller gets it.
 func (c *clientStream) finish(err error) error {
 	var e *errs.Error
 	if err != nil && !errors.Is(err, io.EOF) {
-		e = c.side.decode(c.ctx, c.method, err)
+		e = c.side.decode(c.ctx, c.story.method, err, c.unsent, c.trailer)
 	}
 	c.once.Do(func() {
-		c.span.SetAttributes(addressOf(nil, c.target)...)
-		c.side.tell.finish(c.ctx, c.span, c.method, time.Since(c.started), e)
+		c.story.failed, c.story.ended, c.story.took = e, true, time.Duration(c.first.Load())
+		c.story.end(c.ctx, c.side)
+		if !c.state.CompareAndSwap(opens, ended) {
+			c.report(e)
+		}
 		c.cancel()
 	})
 	if e == nil {
@@ -72,15 +137,42 @@ func (c *clientStream) finish(err error) error {
 	return e
 }
 
+// report tells the breaker how the stream ended. That the caller's time ran out
+// on a stream that worked is no failure.
+func (c *clientStream) report(e *errs.Error) {
+	switch {
+	case e == nil:
+		c.side.guard.Report(c.caller, nil)
+	case !c.heard.Load() || !errors.Is(c.caller.Err(), context.DeadlineExceeded):
+		c.side.guard.Report(c.caller, e)
+	}
+}
+
+// RecvMsg is grpc's, with an error of ours.
 func (c *clientStream) RecvMsg(m any) error {
 	err := c.ClientStream.RecvMsg(m)
-	if err == nil && !c.one {
-		return nil
+	if err == nil {
+		if !c.heard.Load() {
+			c.hear()
+		}
+		if !c.one {
+			return nil
+		}
 	}
 	if err = c.finish(err); err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return c.side.leave(c.ctx, c.method, c.started, err)
+	return c.side.leave(c.ctx, c.story.method, c.story.started, err)
+}
+
+// hear notes the first message. While the breaker tries the target out, it is
+// an answer: the end may be hours away.
+func (c *clientStream) hear() {
+	c.first.Store(int64(time.Since(c.story.started)))
+	c.heard.Store(true)
+	if c.side.guard.State() != breaker.Closed {
+		c.side.guard.Report(c.caller, nil)
+	}
 }
 
 // SendMsg passes io.EOF on: grpc then has the reason in RecvMsg.
@@ -89,5 +181,5 @@ func (c *clientStream) SendMsg(m any) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return c.side.leave(c.ctx, c.method, c.started, c.finish(err))
+	return c.side.leave(c.ctx, c.story.method, c.story.started, c.finish(err))
 }
