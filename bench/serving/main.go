@@ -1,0 +1,84 @@
+// Command serving measures whole servers over loopback sockets: requests a
+// second of ours and of its peers as a share of what the bare server does.
+//
+//	go run ./bench/serving                     # HTTP and gRPC, 7 rounds: about a minute
+//	go run ./bench/serving -only HTTP -rounds 3
+//	go run ./bench/serving -inflight 100000    # so many requests in flight at once
+//
+// Each server runs in a process of its own, which is this program again with
+// -serve; the load comes from here, closed loop, and is the only one. A round
+// drives every server once, so that a busy moment of the machine meets all
+// alike; each figure is a share of the bare server's in the same round. With
+// -bench the rounds are printed as go test prints benchmarks, for
+// bench/performance to read.
+//
+// It measures what a framework costs a request, on two shared cores, not how
+// fast a service of yours will be; for the cost of one call see bench/peers,
+// for behaviour under overload bench/overload.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	switch err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.As(err, new(misuse)):
+		fmt.Fprintf(os.Stderr, "serving: %v; see -help\n", err)
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "serving: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type misuse struct{ error }
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	f := flag.NewFlagSet("serving", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	var p plan
+	f.IntVar(&p.rounds, "rounds", 7, "rounds; the median of them counts")
+	f.DurationVar(&p.each, "each", 500*time.Millisecond, "how long each server is driven in a round")
+	f.StringVar(&p.only, "only", "", "the cases to run, as a regular expression: HTTPServer/always, GRPCServer/1percent, ...")
+	bench := f.Bool("bench", false, "print each round as go test prints a benchmark")
+	flight := f.Int("inflight", 0, "instead: have so many requests in flight at once")
+	hold := f.Duration("hold", 21*time.Second, "with -inflight: how long the downstream takes to answer")
+	rate := f.Int("rate", 5000, "with -inflight: requests a second")
+	serve := f.String("serve", "", "be the server of this name (how the program calls itself)")
+	profile := f.String("profile", "", "with -serve: where to write a CPU profile")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return misuse{err}
+	}
+	if f.NArg() > 0 || p.rounds < 1 || p.each <= 0 || *flight < 0 || *hold <= 0 || *rate < 1 {
+		return misuse{errors.New("numbers must be positive, and there are no arguments")}
+	}
+	switch {
+	case *serve != "":
+		return serveChild(ctx, *serve, *profile, stdin, stdout)
+	case *flight > 0:
+		return runInflight(ctx, flightPlan{*flight, *rate, *hold}, *bench, stdout, stderr)
+	}
+	rows, err := p.run(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	if *bench {
+		return rows.bench(stdout)
+	}
+	return rows.table(stdout)
+}
