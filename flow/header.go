@@ -59,8 +59,8 @@ func PeekLabel(baggage []string, key string) (label string) {
 		for len(line) > 0 {
 			var member string
 			member, line, _ = strings.Cut(line, ",")
-			k, v, _ := strings.Cut(member, "=")
-			if k, ours := strings.CutPrefix(strings.TrimSpace(k), prefix); !ours || k != key {
+			k, v, pair := strings.Cut(member, "=")
+			if k, ours := strings.CutPrefix(strings.TrimSpace(k), prefix); !ours || !pair || k != key {
 				continue
 			}
 			v, _, _ = strings.Cut(v, ";")
