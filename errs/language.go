@@ -8,6 +8,7 @@ import (
 // Limits on an Accept-Language header. What is beyond them is not looked at.
 const (
 	maxAccept = 1024 // bytes of one value
+	maxValues = 8
 	maxRanges = 16
 )
 
@@ -20,7 +21,7 @@ func wanted(accept []string) []string {
 		q   int
 	}
 	list := heard[:0]
-	for _, line := range accept {
+	for _, line := range accept[:min(len(accept), maxValues)] {
 		for item := range strings.SplitSeq(line[:min(len(line), maxAccept)], ",") {
 			tag, weight, weighted := strings.Cut(item, ";")
 			tag, q := strings.ToLower(strings.Trim(tag, " \t")), 1000
