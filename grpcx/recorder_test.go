@@ -165,6 +165,22 @@ func (m meter) Float64Histogram(name string, _ ...metric.Float64HistogramOption)
 	return histogram{r: m.r, name: name}, nil
 }
 
+func (m meter) Int64Counter(name string, _ ...metric.Int64CounterOption) (metric.Int64Counter, error) {
+	return counter{r: m.r, name: name}, nil
+}
+
+type counter struct {
+	mnoop.Int64Counter
+	r    *recorder
+	name string
+}
+
+func (c counter) Add(_ context.Context, _ int64, opts ...metric.AddOption) {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.r.counts = append(c.r.counts, measurement{c.name, metric.NewAddConfig(opts).Attributes()})
+}
+
 type histogram struct {
 	mnoop.Float64Histogram
 	r    *recorder

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -48,30 +49,48 @@ const (
 // seconds are the bucket bounds the conventions advise for durations.
 var seconds = metric.WithExplicitBucketBoundaries(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 
-// telemetry is where one side of a connection reports its calls.
+// telemetry is where the serving side reports.
 type telemetry struct {
-	log      *slog.Logger
+	log      *slog.Logger // nil means slog.Default, looked up when used
+	success  slog.Level
 	tracer   trace.Tracer
+	meter    metric.Meter
 	duration metric.Float64Histogram
-	kind     trace.SpanKind
 }
 
-func newTelemetry(sinks observe.Sinks, kind trace.SpanKind) *telemetry {
-	sinks = sinks.OrDefault()
-	t := &telemetry{log: sinks.Log, tracer: sinks.Tracer.Tracer(scope), kind: kind}
-	name, text := "rpc.server.call.duration", "Measures the duration of an incoming Remote Procedure Call (RPC)."
-	if kind == trace.SpanKindClient {
-		name, text = "rpc.client.call.duration", "Measures the duration of an outgoing Remote Procedure Call (RPC)."
-	}
-	t.duration, _ = sinks.Meter.Meter(scope).Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(text), seconds)
+func newTelemetry(s Server) *telemetry {
+	sinks := s.Observe.OrDefault()
+	t := &telemetry{log: s.Observe.Log, success: s.LogSuccess, tracer: sinks.Tracer.Tracer(scope), meter: sinks.Meter.Meter(scope)}
+	t.duration, _ = t.meter.Float64Histogram("rpc.server.call.duration", metric.WithUnit("s"),
+		metric.WithDescription("Measures the duration of an incoming Remote Procedure Call (RPC)."), seconds)
 	return t
 }
 
-func (t *telemetry) start(ctx context.Context, method string, more ...attribute.KeyValue) (context.Context, trace.Span) {
-	service, name := split(method)
-	attrs := append(make([]attribute.KeyValue, 0, 12),
-		keySystem.String("grpc"), keySystemName.String("grpc"), keyService.String(service), keyMethod.String(name))
-	return t.tracer.Start(ctx, method, trace.WithSpanKind(t.kind), trace.WithAttributes(append(attrs, more...)...))
+// served is one method that is served.
+type served struct {
+	name      string // "package.Service/Method"
+	span      []trace.SpanStartOption
+	durations observe.Attributes[answered]
+	failures  *observe.Failures
+	refusals  *observe.Refusals
+	refused   sync.Map // *refusal by its delay: the last one
+}
+
+// answered is what durations of a method are counted by.
+type answered struct {
+	code codes.Code
+	kind string
+}
+
+func (t *telemetry) method(name string) *served {
+	service, method := split(name)
+	return &served{
+		name: name,
+		span: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(keySystem.String("grpc"),
+			keySystemName.String("grpc"), keyService.String(service), keyMethod.String(method), keyOp.String(name))},
+		failures: observe.NewFailures(t.meter, name),
+		refusals: observe.NewRefusals(t.meter, t.log, name),
+	}
 }
 
 // split cuts "package.Service/Method".
@@ -84,11 +103,13 @@ func split(method string) (service, name string) {
 }
 
 // finish ends a call's span and counts it; e is nil when it succeeded.
-func (t *telemetry) finish(ctx context.Context, span trace.Span, method string, elapsed time.Duration, e *errs.Error) {
+func (t *telemetry) finish(ctx context.Context, span trace.Span, m *served, elapsed time.Duration, e *errs.Error) {
 	defer span.End()
-	code := codes.OK
+	code, kind := codes.OK, ""
 	if e != nil {
-		code = codes.Code(e.Kind().GRPC())
+		code = codes.Code(e.GRPC())
+		kind = m.failures.ID(e.Kind().ID(), e.Code(), e.Remote())
+		m.failures.Count(ctx, e.Kind().ID(), kind)
 	}
 	if span.IsRecording() {
 		span.SetAttributes(keyCode.Int(int(code)), keyStatus.String(name(code)))
@@ -100,16 +121,22 @@ func (t *telemetry) finish(ctx context.Context, span trace.Span, method string, 
 			}
 		}
 	}
-	attrs := make([]attribute.KeyValue, 0, 4)
-	attrs = append(attrs, keySystemName.String("grpc"), keyMethod.String(method), keyStatus.String(name(code)))
-	if bad(e) {
-		kind := e.Code()
-		if e.Remote() {
-			kind = e.Kind().ID() // another's ids are not ours to count by
-		}
-		attrs = append(attrs, keyErrorType.String(kind))
+	if !bad(e) {
+		kind = ""
 	}
-	t.duration.Record(ctx, elapsed.Seconds(), metric.WithAttributeSet(attribute.NewSet(attrs...)))
+	t.record(ctx, m, code, kind, elapsed)
+}
+
+// record adds a call to the histogram of durations.
+func (t *telemetry) record(ctx context.Context, m *served, code codes.Code, kind string, elapsed time.Duration) {
+	set := m.durations.Of(answered{code, kind}, func(a answered) []attribute.KeyValue {
+		attrs := append(make([]attribute.KeyValue, 0, 4), keySystemName.String("grpc"), keyMethod.String(m.name), keyStatus.String(name(a.code)))
+		if a.kind != "" {
+			attrs = append(attrs, keyErrorType.String(a.kind))
+		}
+		return attrs
+	})
+	t.duration.Record(ctx, elapsed.Seconds(), set.Record...)
 }
 
 // bad tells whether the serving side failed, as opposed to refused.
@@ -145,15 +172,19 @@ func dash(s string) string {
 
 // line is the one log record of a served call.
 func (t *telemetry) line(ctx context.Context, method string, elapsed time.Duration, e *errs.Error) {
-	level, code := slog.LevelInfo, codes.OK
+	level, code := t.success, codes.OK
 	if bad(e) {
 		level = slog.LevelError
 	}
-	if !t.log.Enabled(ctx, level) {
+	log := t.log
+	if log == nil {
+		log = slog.Default()
+	}
+	if !log.Enabled(ctx, level) {
 		return
 	}
 	if e != nil {
-		code = codes.Code(e.Kind().GRPC())
+		code = codes.Code(e.GRPC())
 	}
 	attrs := append(make([]slog.Attr, 0, 6), slog.String("op", method), slog.String("code", name(code)),
 		slog.Float64("elapsed_ms", float64(elapsed.Microseconds())/1e3), slog.String("trace_id", flow.TraceID(ctx)))
@@ -163,7 +194,7 @@ func (t *telemetry) line(ctx context.Context, method string, elapsed time.Durati
 	if e != nil {
 		attrs = append(attrs, slog.Any("error", e))
 	}
-	t.log.LogAttrs(ctx, level, "request "+method, attrs...)
+	log.LogAttrs(ctx, level, "request "+method, attrs...)
 }
 
 // address splits what a connection says of its other end, or of its target.
