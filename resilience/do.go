@@ -76,9 +76,9 @@ func Named[T any](method string) Option[T] { return Option[T]{name: method} }
 // body is still to be read: the try's ctx is not ended when Do returns but when
 // release is called. keep takes over v, the value Do is about to return (with
 // or without an error), and must see to it that release is called exactly once;
-// drop, if not nil, gets each value that another try replaces, also while Do
-// still waits for that other try. A place in a limit is given back when fn
-// returns, not when v is released.
+// if it is nil the try's ctx ends as usual. drop, if not nil, gets each value
+// that another try replaces, also while Do still waits for that other try. A
+// place in a limit is given back when fn returns, not when v is released.
 func Hold[T any](keep func(v T, release context.CancelFunc) T, drop func(v T)) Option[T] {
 	return Option[T]{keep: keep, drop: drop}
 }
@@ -138,7 +138,7 @@ func (o *Option[T]) add(n *Option[T]) {
 	if n.name != "" {
 		o.name = n.name
 	}
-	if n.keep != nil {
+	if n.keep != nil || n.drop != nil {
 		o.keep, o.drop = n.keep, n.drop
 	}
 }
