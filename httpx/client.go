@@ -1,20 +1,18 @@
 package httpx
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
-	"io"
 	"net"
 	"net/http"
-	"strconv"
+	"sync"
 	"time"
 
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/flow"
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience"
+	"github.com/surefoot-go/surefoot/resilience/balance"
 )
 
 // Client describes calls to one target. Make one *http.Client per target with
@@ -27,6 +25,25 @@ type Client struct {
 	Policy  resilience.Policy // the zero value is resilience.Default
 	Observe observe.Sinks     // where spans and metrics go
 
+	// Board lists the Guard of this client, so that a person can see and force
+	// its breaker; nil lists it nowhere.
+	Board *resilience.Board
+	// Balancer chooses the instance for each try; nil means the host of the URL,
+	// as it is. With one, the URL's host is the target's name: it stays in the
+	// Host header (an instance with a label "host" gets that one) while the
+	// connection goes to the instance's Addr. A retry and a hedge go elsewhere if
+	// they can. A redirect to another host is followed there. What ejects an
+	// instance is in balance.Settings: that is the breaker of an instance, while
+	// Policy.Breaker is the target's and sees what is left after the retries'
+	// choice of instances. With https the instance's certificate must be good for
+	// its Addr, unless Transport has a TLSClientConfig with a ServerName.
+	Balancer *balance.Balancer
+	// Lane names the version of the target that is to serve a call, such as what
+	// canary.Table.Pick says; nil or "" means any. Without a Balancer it is
+	// reported and steers nothing; if no instance has that version, or all that
+	// have are ejected or were tried, any other serves.
+	Lane func(ctx context.Context) string
+
 	// ConnectTimeout bounds name lookup and connecting; 0 means 1s, the
 	// article's, negative means only the deadline bounds it.
 	ConnectTimeout time.Duration
@@ -35,6 +52,10 @@ type Client struct {
 	// negative means none. A stream of events that may be silent for long needs
 	// it negative, and Policy.Timeout and Policy.AttemptTimeout too.
 	ReadTimeout time.Duration
+	// MaxBody bounds the body of an answer, in bytes: reading beyond it is an
+	// error of kind BadGateway. 0 means no bound but JSON's own, MaxAnswer;
+	// negative means no bound either.
+	MaxBody int64
 	// MaxConns bounds connections to one host, and how many of them are kept
 	// when idle; 0 means 256, negative means no bound and 256 kept. A request
 	// over it waits, for as long as its deadline allows. (http.Transport keeps
@@ -58,10 +79,17 @@ func (c Client) New() *Transport {
 	if base == nil {
 		base = c.transport()
 	}
-	return &Transport{
+	t := &Transport{
 		client: c, base: base, tell: newClientTelemetry(c.Observe, c.Target),
-		guard: resilience.New(c.Target, c.Policy, c.Observe),
+		guard: resilience.NewOn(c.Board, c.Target, c.Policy, c.Observe),
+		epoch: time.Now(), empty: &emptyBody{c.Target},
 	}
+	t.calls.New = func() any {
+		x := &call{t: t}
+		x.run = x.try
+		return x
+	}
+	return t
 }
 
 func (c Client) transport() *http.Transport {
@@ -71,6 +99,10 @@ func (c Client) transport() *http.Transport {
 	} else if idle < 0 {
 		idle, conns = 256, 0
 	}
+	all := 2 * idle
+	if c.Balancer != nil {
+		all = 0 // as many as there are instances: one's must not push another's out
+	}
 	connect := max(c.ConnectTimeout, 0)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -78,12 +110,15 @@ func (c Client) transport() *http.Transport {
 		TLSHandshakeTimeout:    2 * connect, // one round trip more than connecting
 		ResponseHeaderTimeout:  max(c.ReadTimeout, 0),
 		ExpectContinueTimeout:  time.Second,
-		MaxIdleConns:           2 * idle,
+		MaxIdleConns:           all,
 		MaxIdleConnsPerHost:    idle,
 		MaxConnsPerHost:        conns,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
 		ForceAttemptHTTP2:      true,
+		// HTTP/2 sends all requests over one connection: without pings one that
+		// has died silently is used until TCP gives up, a quarter of an hour.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 	}
 }
 
@@ -91,12 +126,16 @@ func (c Client) transport() *http.Transport {
 // use. Close idle connections with CloseIdleConnections, or with the same
 // method of the http.Client; there is nothing else to close.
 //
-// A failed exchange is an *errs.Error of kind Timeout, Canceled or Unavailable.
-// An answer is an answer, whatever its status, and comes back without error,
-// after the policy has done what it can about statuses of 500 and over and 429.
-// A request is tried again only if its method is idempotent or it has an
-// Idempotency-Key header or Policy.Idempotent says so, and only if its body can
-// be had again (http.NewRequest sees to that for bytes and strings).
+// A failed exchange is an *errs.Error of kind Timeout, Canceled or Unavailable;
+// TooMany if a limit of the policy refused it; Internal if the request itself
+// cannot be sent, which is this program's mistake, is not tried again and says
+// nothing about the target. An answer is an answer, whatever its status, and
+// comes back without error, after the policy has done what it can about
+// statuses of 500 and over and 429. A request is tried again only if its method
+// is idempotent or it has an Idempotency-Key header or Policy.Idempotent says
+// so, and only if its body can be had again (http.NewRequest sees to that for
+// bytes and strings). Policy.Methods match its method and, if WithTemplate gave
+// one, the template, else the path: "GET /charges/{id}".
 //
 // The body of an answer is the caller's to read and close, as always. One that
 // is declared to be at most 64 KiB, and every one that JSON asks for, is read as
@@ -104,11 +143,18 @@ func (c Client) transport() *http.Transport {
 // with the request's context, with Policy.Timeout counted from the start of the
 // call, and with a silence of ReadTimeout; not with the try's own limit; and
 // what goes wrong in it no longer concerns the breaker.
+//
+// What is not used costs nothing: without an OpenTelemetry SDK no span or
+// metric is made, without a limit no context, without something to send along
+// no copy of the request.
 type Transport struct {
 	client Client
 	base   http.RoundTripper
 	guard  *resilience.Guard
 	tell   *clientTelemetry
+	epoch  time.Time
+	empty  *emptyBody
+	calls  sync.Pool // of *call; one is put back when Do, which waits for its tries, has returned
 }
 
 // Guard returns the policy at work: its breaker's state, and Set to change the
@@ -124,138 +170,63 @@ func (t *Transport) CloseIdleConnections() {
 
 // RoundTrip makes one call under the policy.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	started := time.Now()
-	tries := 0
-	resp, err := resilience.Do(req.Context(), t.guard,
-		func(ctx context.Context) (*http.Response, error) {
-			tries++
-			return t.try(ctx, req, tries-1, started)
-		},
-		resilience.Idempotent[*http.Response](repeatable(req, t.guard.Policy().Idempotent)),
-		resilience.Hold(
-			func(resp *http.Response, release context.CancelFunc) *http.Response { release(); return resp },
-			discard),
-	)
+	ctx := req.Context()
+	x := t.calls.Get().(*call)
+	x.req, x.begun = req, time.Since(t.epoch)
+	if t.guard.HasMethods() && req.URL != nil {
+		x.name = method(req) + " " + cmp.Or(template(ctx), req.URL.Path)
+	}
+	var resp *http.Response
+	var err error
+	if err = t.check(req.URL); err != nil {
+		err = t.failure(ctx, req, err)
+	} else {
+		opts := [...]resilience.Option[*http.Response]{
+			repeatable(req), resilience.Named[*http.Response](x.name), resilience.Hold[*http.Response](nil, discard),
+		}
+		resp, err = resilience.Do(ctx, t.guard, x.run, opts[:]...)
+	}
+	tries, mistake, begun := x.tries.Load(), x.mistake, x.begun
+	x.reset()
+	t.calls.Put(x)
 	if tries == 0 && req.Body != nil {
 		_ = req.Body.Close() // RoundTrip must, and nobody else has seen it
 	}
 	if resp != nil {
 		return resp, nil // the policy has had its say about the status
 	}
+	if mistake != nil {
+		err = mistake
+	}
 	return nil, errs.From(err).At(errs.Border{
-		Service: t.client.Service, Op: t.op(req), Started: started, Trace: flow.TraceID(req.Context()),
+		Service: t.client.Service, Op: t.op(req), Started: time.Now().Add(begun - time.Since(t.epoch)), Trace: flow.TraceID(ctx),
 	})
 }
 
 // op names calls of this client in chains and spans.
 func (t *Transport) op(req *http.Request) string { return t.client.Target + " " + method(req) }
 
-// try is one exchange. It returns an answer and, if its status is a failure, an
-// error for the policy beside it.
-func (t *Transport) try(ctx context.Context, req *http.Request, n int, started time.Time) (*http.Response, error) {
-	ctx, sent := t.tell.start(ctx, req, t.op(req), n)
-	resp, err := t.exchange(ctx, req, n, started)
-	var e *errs.Error
-	switch {
-	case err != nil:
-		e = failure(ctx, req.Context(), err, t.op(req))
-	case resp.StatusCode >= 400:
-		e = errs.New(errs.KindOfHTTP(resp.StatusCode), t.op(req), "a service behind this one answered with an error").
-			With("status", resp.StatusCode).RetryAfter(retryAfter(resp.Header, time.Now()))
-	}
-	sent.finish(ctx, req, resp, e)
-	if e != nil {
-		return resp, e
-	}
-	return resp, nil
-}
-
-// exchange sends a copy of req in a context that ends with the try until the
-// answer, or the header of a long one, is there, and from then on with the body.
-func (t *Transport) exchange(ctx context.Context, req *http.Request, n int, started time.Time) (*http.Response, error) {
-	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	detach := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
-	out := req.Clone(life)
-	if n > 0 && out.GetBody != nil {
-		body, err := out.GetBody()
-		if err != nil {
-			end(nil)
-			return nil, err
-		}
-		out.Body = body
-	}
-	flow.Inject(ctx, out.Header)
-	resp, err := t.base.RoundTrip(out)
-	if err != nil {
-		detach()
-		end(nil)
-		return nil, err
-	}
-	b := &body{from: resp.Body, target: t.client.Target, op: t.op(req), caller: req.Context(), life: life, end: end, silence: t.client.ReadTimeout}
-	if limit := small(req, resp); limit > 0 {
-		// Read it as part of the try, so that an answer that breaks off counts
-		// as the failure it is, and can be tried again.
-		raw, err := io.ReadAll(io.LimitReader(b, limit+1))
-		detach()
-		_ = b.Close()
-		if err != nil {
-			return nil, err
-		}
-		resp.Body = &readBody{*bytes.NewReader(raw), b.target}
-		return resp, nil
-	}
-	switch {
-	case !detach(): // the try ended as the answer came
-		_ = b.Close()
-		return nil, context.Cause(ctx)
-	case resp.StatusCode == http.StatusSwitchingProtocols:
-		return resp, nil // its body is a connection and lives by its own rules
-	}
-	resp.Body = b
-	b.outlive(started, t.guard.Policy().Timeout)
-	return resp, nil
-}
-
-// failure says in our words why an exchange failed.
-func failure(try, caller context.Context, err error, op string) *errs.Error {
-	if e, ok := errors.AsType[*errs.Error](err); ok {
-		return e
-	}
-	kind, msg := errs.Unavailable, "a service behind this one cannot be reached"
-	switch {
-	case errors.Is(caller.Err(), context.Canceled):
-		kind, msg = errs.Canceled, "the request was canceled"
-	case try.Err() != nil, caller.Err() != nil, errs.KindOf(err) == errs.Timeout:
-		kind, msg = errs.Timeout, "a service behind this one did not answer in time"
-	}
-	return errs.New(kind, op, msg).Because(err)
-}
-
-// repeatable says whether req may be sent again.
-func repeatable(req *http.Request, always bool) bool {
+// repeatable says whether req may be sent again, if that does not depend on the
+// policy.
+func repeatable(req *http.Request) (o resilience.Option[*http.Response]) {
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
-		return false
+		return resilience.Idempotent[*http.Response](false)
 	}
 	switch req.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodTrace:
-		return true
+		return resilience.Idempotent[*http.Response](true)
 	}
 	// The same two headers net/http reads for its own retries.
-	return always || req.Header.Get("Idempotency-Key") != "" || req.Header.Get("X-Idempotency-Key") != ""
+	if req.Header.Get("Idempotency-Key") != "" || req.Header.Get("X-Idempotency-Key") != "" {
+		return resilience.Idempotent[*http.Response](true)
+	}
+	return o
 }
 
-// retryAfter reads the Retry-After header: seconds, or a date.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	v := h.Get("Retry-After")
-	if v == "" || len(v) > 64 {
-		return 0
+// discard gets rid of an answer that another try replaces. A small one has been
+// read; waiting for the rest of a long one is worth more than a connection.
+func discard(resp *http.Response) {
+	if resp != nil {
+		_ = resp.Body.Close()
 	}
-	const most = time.Hour
-	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return min(time.Duration(s)*time.Second, most)
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return min(max(at.Sub(now), 0), most)
-	}
-	return 0
 }

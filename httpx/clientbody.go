@@ -6,32 +6,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
-	"time"
+	"strconv"
 
 	"github.com/surefoot-go/surefoot/errs"
 )
-
-// Reasons a body ends early.
-var (
-	errSilent  = errors.New("httpx: the target fell silent in the middle of its answer")
-	errTooLong = errors.New("httpx: the answer was not whole when the time of the call was over")
-)
-
-// body is the body of an answer, with the limits on reading it.
-type body struct {
-	from    io.ReadCloser
-	target  string
-	op      string
-	caller  context.Context // of the request; a body is as short-lived
-	life    context.Context
-	end     context.CancelCauseFunc // of life
-	forget  func() bool             // stops waiting for caller's end; nil while the try does
-	total   *time.Timer             // nil means no limit
-	silence time.Duration           // 0 or less means no limit
-	watch   *time.Timer             // nil until the first Read
-	once    sync.Once
-}
 
 // smallBody is how long a body may be to be read as part of the try, in bytes.
 const smallBody = 64 << 10
@@ -40,104 +18,123 @@ type wholeKey struct{}
 
 // small returns how much of the answer to read as part of the try; 0 means that
 // it is the caller's to read.
-func small(req *http.Request, resp *http.Response) int64 {
-	if resp.StatusCode == http.StatusSwitchingProtocols {
+func (t *Transport) small(req *http.Request, resp *http.Response) int64 {
+	limit, whole := req.Context().Value(wholeKey{}).(int64)
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		return 0
+	case whole:
+	case resp.ContentLength >= 0 && resp.ContentLength <= smallBody, req.Method == http.MethodHead:
+		limit = smallBody
+	default:
 		return 0
 	}
-	if limit, ok := req.Context().Value(wholeKey{}).(int64); ok {
-		return limit
+	if m := t.client.MaxBody; m > 0 {
+		limit = min(limit, m)
 	}
-	if resp.ContentLength >= 0 && resp.ContentLength <= smallBody || req.Method == http.MethodHead {
-		return smallBody
+	return limit
+}
+
+// read reads the whole body, but little more than limit, which whoever reads it
+// then sees to have been exceeded.
+func (x *call) read(ctx context.Context, resp *http.Response, life *exchange, limit int64) (*readBody, error) {
+	from := io.Reader(resp.Body)
+	if life != nil {
+		life.from = resp.Body
+		life.watch(ctx)
+		from = life
 	}
-	return 0
+	b := &readBody{target: x.t.client.Target}
+	buf := b.room[:0]
+	if n := resp.ContentLength; n >= int64(len(b.room)) && n <= limit {
+		buf = make([]byte, 0, n+1)
+	}
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := from.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, x.t.brokenOff(ctx, x.req, nil, err)
+		}
+		if int64(len(buf)) > limit {
+			break
+		}
+	}
+	if m := x.t.client.MaxBody; m > 0 && int64(len(buf)) > m {
+		buf, b.more = buf[:m], x.t.tooLarge(x.req)
+	}
+	b.r.Reset(buf)
+	return b, nil
+}
+
+// brokenOff says why the body of an answer is not whole.
+func (t *Transport) brokenOff(life context.Context, req *http.Request, cause, err error) error {
+	caller := req.Context()
+	switch {
+	case errors.Is(cause, errSilent), errors.Is(cause, errTooLong):
+		return errs.New(errs.Timeout, t.op(req), "a service behind this one did not answer in time").Because(cause)
+	case caller.Err() != nil, cause != nil, life.Err() != nil, errs.KindOf(err) == errs.Timeout:
+		return failure(life, caller, err, t.op(req))
+	}
+	if _, ok := errors.AsType[*errs.Error](err); ok {
+		return err
+	}
+	return errs.New(errs.BadGateway, t.op(req), "a service behind this one broke off its answer").Because(err)
+}
+
+func (t *Transport) tooLarge(req *http.Request) error {
+	return errs.New(errs.BadGateway, t.op(req), "a service behind this one gave no usable answer").
+		Because(errors.New("httpx: the answer is larger than MaxBody, " + strconv.FormatInt(t.client.MaxBody, 10) + " bytes"))
 }
 
 // readBody is a body that has been read.
 type readBody struct {
-	bytes.Reader
+	r      bytes.Reader
 	target string
+	more   error // what there is instead of more; nil means nothing
+	room   [128]byte
+}
+
+func (b *readBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err == io.EOF && b.more != nil {
+		err = b.more
+	}
+	return n, err
+}
+
+// WriteTo saves io.Copy its buffer.
+func (b *readBody) WriteTo(w io.Writer) (int64, error) {
+	n, err := b.r.WriteTo(w)
+	if err == nil {
+		err = b.more
+	}
+	return n, err
 }
 
 // Close does nothing: the connection is back in its pool already.
 func (*readBody) Close() error { return nil }
+
+// emptyBody is one without anything, for all answers of a target.
+type emptyBody struct{ target string }
+
+func (*emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (*emptyBody) Close() error             { return nil }
 
 // targetOf returns the target that a body of this room came from, or "".
 func targetOf(r io.Reader) string {
 	switch b := r.(type) {
 	case *readBody:
 		return b.target
-	case *body:
+	case *emptyBody:
 		return b.target
+	case *exchange:
+		return b.t.client.Target
 	}
 	return ""
-}
-
-// outlive lets b live on after the try, for as long as the caller and the
-// policy's time for the whole call allow.
-func (b *body) outlive(started time.Time, limit time.Duration) {
-	b.forget = context.AfterFunc(b.caller, func() { b.end(context.Cause(b.caller)) })
-	if limit > 0 {
-		b.total = time.AfterFunc(time.Until(started.Add(limit)), func() { b.end(errTooLong) })
-	}
-}
-
-// Read reads from the answer. Besides io.EOF its errors are *errs.Error.
-func (b *body) Read(p []byte) (int, error) {
-	if b.silence > 0 {
-		if b.watch == nil {
-			b.watch = time.AfterFunc(b.silence, func() { b.end(errSilent) })
-		} else {
-			b.watch.Reset(b.silence)
-		}
-	}
-	n, err := b.from.Read(p)
-	if b.watch != nil {
-		b.watch.Stop()
-	}
-	if err == nil {
-		return n, nil
-	}
-	if err != io.EOF {
-		err = b.failure(err)
-	}
-	b.release()
-	return n, err
-}
-
-func (b *body) failure(err error) error {
-	switch cause := context.Cause(b.life); {
-	case errors.Is(cause, errSilent), errors.Is(cause, errTooLong):
-		return errs.New(errs.Timeout, b.op, "a service behind this one did not answer in time").Because(cause)
-	case b.caller.Err() != nil, cause != nil, errs.KindOf(err) == errs.Timeout:
-		return failure(b.life, b.caller, err, b.op)
-	}
-	return errs.New(errs.BadGateway, b.op, "a service behind this one broke off its answer").Because(err)
-}
-
-// Close ends the exchange. It may be called while another goroutine reads.
-func (b *body) Close() error {
-	err := b.from.Close()
-	b.release()
-	return err
-}
-
-func (b *body) release() {
-	b.once.Do(func() {
-		if b.forget != nil {
-			b.forget()
-		}
-		if b.total != nil {
-			b.total.Stop()
-		}
-		b.end(nil)
-	})
-}
-
-// discard gets rid of an answer that another try replaces. A small one has been
-// read; waiting for the rest of a long one is worth more than a connection.
-func discard(resp *http.Response) {
-	if resp != nil {
-		_ = resp.Body.Close()
-	}
 }
