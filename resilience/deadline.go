@@ -13,8 +13,9 @@ import (
 // the clock until then.
 //
 // Otherwise it is the standard one: the earlier deadline counts, context.Cause
-// tells why the parent ended, and children of it start no goroutine. Call
-// cancel when the work is done.
+// tells why the parent ended, and children of it start no goroutine. One
+// difference remains: if the deadline passes, nobody looks, and the parent ends
+// later, it ended with its parent. Call cancel when the work is done.
 func WithDeadline(parent context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
 	l := later(parent, deadline)
 	return l, l.cancel

@@ -171,5 +171,7 @@ func (g *Guard) Snapshot() Snapshot {
 	if a := g.adaptive.Load(); a != nil && g.plan.Load().adaptive {
 		s.Adaptive = a.Snapshot()
 	}
+	// The limits do not know of calls that ran out of their own time in a queue.
+	s.Bulkhead.Refused, s.Adaptive.Refused = g.refused[byBulkhead].Load(), g.refused[byAdaptive].Load()
 	return s
 }
