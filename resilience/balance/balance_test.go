@@ -423,6 +423,26 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// An instance that only ever loses hedges is not asked less for want of an
+// answer: what is known is that it took at least so long.
+func TestLosersAreKnownToBeSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b balance.Balancer
+		b.Set(instances(3))
+		w := newWorld(&b, 9, func(id string) (time.Duration, balance.Outcome) {
+			if id == "c" {
+				return 50 * time.Millisecond, balance.Ignored // canceled when the hedge won
+			}
+			return 10 * time.Millisecond, balance.Success
+		})
+		got := w.run(t, 50, time.Minute)
+		t.Logf("the loser got %.4f", got["c"])
+		if got["c"] > .05 || status(t, &b, "c").Counts.Ejections > 0 {
+			t.Errorf("%+v", status(t, &b, "c"))
+		}
+	})
+}
+
 // Everything at once; run with -race.
 func TestConcurrentUse(t *testing.T) {
 	b := balance.New(balance.Settings{Ejection: time.Microsecond, Ramp: time.Microsecond})

@@ -12,7 +12,7 @@ type Outcome uint8
 
 // The outcomes of a call.
 const (
-	Ignored Outcome = iota // nothing: canceled by the caller, shed, or never sent
+	Ignored Outcome = iota // nothing but that it took at least so long: canceled by the caller, a hedge that lost, shed, or never sent
 	Success                // it works; also if it refused this request (a 4xx)
 	Failure                // it does not, or cannot be reached
 )
@@ -83,20 +83,29 @@ func (s *state) ramp(now time.Duration, rules *Settings) float64 {
 	return 0.1 + 0.9*float64(max(past, 0))/float64(rules.Ramp)
 }
 
+// known is the mean of all, or a guess.
+func (a *average) known() float64 {
+	if mean := math.Float64frombits(a.mean.Load()); mean != 0 {
+		return mean
+	}
+	return unknown
+}
+
+// expect is what is to be expected now: the mean of its own, which fades towards
+// that of all. An unknown instance is like the others, and one that was slow is
+// asked again.
+func (a *average) expect(now, window time.Duration, all float64) float64 {
+	own := math.Float64frombits(a.mean.Load())
+	if own == 0 {
+		return all
+	}
+	return all + (own-all)*fade(now-time.Duration(a.at.Load()), window)
+}
+
 // cost is what a call to it is expected to take, in seconds: its latency as
-// often as there would be calls under way for its weight. What is known about
-// an instance fades towards the mean of all: an unknown one is like the others,
-// and one that was slow is asked again.
+// often as there would be calls under way for its weight.
 func (m *member) cost(now time.Duration, rules *Settings, all *average) float64 {
-	mean := math.Float64frombits(all.mean.Load())
-	if mean == 0 {
-		mean = unknown
-	}
-	late := mean
-	if own := math.Float64frombits(m.late.mean.Load()); own != 0 {
-		late += (own - mean) * fade(now-time.Duration(m.late.at.Load()), rules.Window)
-	}
-	return late * (1 + float64(max(m.calls.Load(), 0))/m.weight)
+	return m.late.expect(now, rules.Window, all.known()) * (1 + float64(max(m.calls.Load(), 0))/m.weight)
 }
 
 // unknown is the latency of a target that has not answered yet, in seconds.
@@ -126,14 +135,14 @@ func (s *state) done(now time.Duration, rules *Settings, all *average, o Outcome
 		s.row++
 		s.age(now, rules)
 		s.bad++
-		usual := math.Float64frombits(all.mean.Load())
-		if usual == 0 {
-			usual = unknown
-		}
-		s.late.add(now, rules.Window, max(took, failed*usual))
+		s.late.add(now, rules.Window, max(took, failed*all.known()))
 		return s.suspect(now, rules)
 	}
 	s.counts.Ignored++
+	if took > s.late.expect(now, rules.Window, all.known()) {
+		s.age(now, rules)
+		s.late.add(now, rules.Window, took) // it would have taken at least that long
+	}
 	return false
 }
 
