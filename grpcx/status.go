@@ -31,9 +31,10 @@ const (
 	metaID, metaKind, metaHTTP = "id", "kind", "http_status"
 	metaArg                    = "arg_" // and a name: a public value for the message
 
-	// maxStatus bounds an encoded status, in bytes: as base64 in a trailer it
-	// stays under the 8 KiB that proxies commonly allow for all headers.
-	maxStatus  = 5 << 10
+	// maxTrailer bounds a status, in bytes, as it is in a trailer: the details in
+	// base64 and the message with %xx for what is not ASCII stay under the 8 KiB
+	// that proxies commonly allow for all headers.
+	maxTrailer = 7 << 10
 	maxUnknown = 64 // details read of a status from a stranger
 
 	unknownLanguage = "und" // as BCP 47 has it
@@ -41,9 +42,9 @@ const (
 
 // ToStatus returns what of err may cross a gRPC wire: its code, its safe
 // message, and as details ErrorInfo, BadRequest, RequestInfo, LocalizedMessage,
-// RetryInfo and surefoot.errs.v1.Chain, at most 5 KiB in all; public details
-// and then hops from the middle of the chain are left out to fit. Causes,
-// stacks and log values stay behind. ToStatus(nil) is OK.
+// RetryInfo and surefoot.errs.v1.Chain, at most 7 KiB in all as a trailer; public
+// details, then hops from the middle of the chain, then the values of Arg are left
+// out to fit. Causes, stacks and log values stay behind. ToStatus(nil) is OK.
 //
 // The status of a handler that returned one of grpc's own keeps its message
 // only where its code is the caller's fault; elsewhere such text is written
@@ -56,10 +57,21 @@ func ToStatus(err error) *status.Status {
 	code := codes.Code(p.GRPC)
 	for {
 		pb := &statuspb.Status{Code: int32(code), Message: p.Message, Details: details(p)}
-		if proto.Size(pb) <= maxStatus || !shorten(&p) {
+		if trailer(pb) <= maxTrailer || !shorten(&p) {
 			return status.FromProto(pb)
 		}
 	}
+}
+
+// trailer is how long pb is in a trailer.
+func trailer(pb *statuspb.Status) int {
+	n := (proto.Size(pb) + 2) / 3 * 4
+	for i := range len(pb.Message) {
+		if n++; pb.Message[i] < ' ' || pb.Message[i] > '~' || pb.Message[i] == '%' {
+			n += 2
+		}
+	}
+	return n
 }
 
 // shorten takes something out of p and tells whether there was anything.
@@ -69,6 +81,8 @@ func shorten(p *errs.Parts) bool {
 		p.Details = p.Details[:len(p.Details)/2]
 	case n > 2:
 		p.Chain = append(p.Chain[:n/2:n/2], p.Chain[n/2+1:]...)
+	case len(p.Args) > 0:
+		p.Args = nil
 	default:
 		return false
 	}

@@ -3,9 +3,12 @@ package grpcx_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -68,22 +71,31 @@ func TestEveryKindCrosses(t *testing.T) {
 }
 
 func TestStatusStaysSmall(t *testing.T) {
-	big := errs.New(errs.Invalid, "a", strings.Repeat("m", 5000))
-	for i := range 60 {
-		big = big.Detail(strings.Repeat("d", 900) + fmt.Sprint(i))
-	}
-	var err error = big
-	for i := range 30 {
-		err = errs.Wrap(err, fmt.Sprintf("%s%d", strings.Repeat("o", 120), i))
-	}
-	st := grpcx.ToStatus(err)
-	if n := proto.Size(st.Proto()); n > 8<<10 {
-		t.Errorf("status of %d bytes", n)
-	}
-	out := grpcx.FromError(st.Err())
-	chain, whole := out.Chain(), errs.From(err).Chain()
-	if len(chain) < 2 || chain[0].Op != whole[0].Op || chain[len(chain)-1].Op != whole[len(whole)-1].Op {
-		t.Errorf("chain lost its ends: %d hops", len(chain))
+	for _, letter := range []string{"m", "%", "字"} {
+		big := errs.New(errs.Invalid, "a", strings.Repeat(letter, 5000))
+		for i := range 60 {
+			big = big.Arg(string(rune('a'+i%26)), strings.Repeat(letter, 100)).Detail(strings.Repeat("d", 900) + fmt.Sprint(i))
+		}
+		var err error = big
+		for i := range 30 {
+			err = errs.Wrap(err, fmt.Sprintf("%s%d", strings.Repeat("o", 120), i))
+		}
+		st := grpcx.ToStatus(err)
+		inHeader := len(url.PathEscape(st.Message())) // as %xx
+		if letter == "m" {
+			inHeader = len(st.Message())
+		}
+		if n := base64.RawStdEncoding.EncodedLen(proto.Size(st.Proto())) + inHeader; n > 8<<10 {
+			t.Errorf("%s: %d bytes in the trailer", letter, n)
+		}
+		out := grpcx.FromError(st.Err())
+		chain, whole := out.Chain(), errs.From(err).Chain()
+		if len(chain) < 2 || chain[0].Op != whole[0].Op || chain[len(chain)-1].Op != whole[len(whole)-1].Op {
+			t.Errorf("%s: chain lost its ends: %d hops", letter, len(chain))
+		}
+		if len(out.Message()) < 1020 {
+			t.Errorf("%s: message of %d bytes", letter, len(out.Message()))
+		}
 	}
 }
 
@@ -232,9 +244,11 @@ func TestEdgeShowsNoChainAndBelievesNoLabels(t *testing.T) {
 
 func FuzzFromStatus(f *testing.F) {
 	for _, k := range kinds {
-		b, _ := proto.Marshal(grpcx.ToStatus(errs.New(k, "op", "m").Detail("d").RetryAfter(time.Second)).Proto())
+		b, _ := proto.Marshal(grpcx.ToStatus(errs.New(k, "op", "m").Detail("d").Field("a.b[0]", "c").Arg("n", "v").In(texts, "zh").RetryAfter(time.Second)).Proto())
 		f.Add(b)
 	}
+	zh, _ := proto.Marshal(grpcx.ToStatus(errs.Assemble(errs.Parts{Kind: errs.Conflict, GRPC: 6}).In(nil, "zh")).Proto())
+	f.Add(zh)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var pb statuspb.Status
 		if proto.Unmarshal(b, &pb) != nil {
@@ -250,7 +264,8 @@ func FuzzFromStatus(f *testing.F) {
 			t.Fatalf("believed too much: %+v", p)
 		}
 		again := grpcx.FromError(grpcx.ToStatus(e).Err())
-		if again.Kind() != e.Kind() || again.Code() != e.Code() || again.Message() != e.Message() || again.HTTP() != e.HTTP() || again.Trace() != e.Trace() {
+		if again.Kind() != e.Kind() || again.Code() != e.Code() || again.Message() != e.Message() || again.HTTP() != e.HTTP() || again.Trace() != e.Trace() ||
+			again.GRPC() != e.GRPC() || again.Language() != e.Language() || !maps.Equal(again.Parts().Args, p.Args) {
 			t.Fatalf("second pass differs: %+v, %+v", p, again.Parts())
 		}
 		if n := proto.Size(grpcx.ToStatus(e).Proto()); n > 8<<10 {
