@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc"
 
 	"github.com/surefoot-go/surefoot/errs"
@@ -80,7 +79,7 @@ func keyOf(in *balance.Instance) placeKey {
 // place is an instance with its connection.
 type place struct {
 	conn  *grpc.ClientConn
-	attrs []attribute.KeyValue
+	where *located
 
 	calls atomic.Int64  // under way; far below 0 once it is taken out
 	idle  chan struct{} // closed when the last call of a place taken out ends
@@ -187,11 +186,11 @@ func (b *Balanced) dial(in balance.Instance) (*place, error) {
 		return nil, err
 	}
 	conn.Connect() // now, and not when the first call waits for it
-	p := &place{conn: conn, attrs: address(in.Addr), idle: make(chan struct{})}
+	attrs := address(in.Addr)
 	if in.Version != "" {
-		p.attrs = append(p.attrs, keyPeerVersion.String(in.Version))
+		attrs = append(attrs, keyPeerVersion.String(in.Version))
 	}
-	return p, nil
+	return &place{conn: conn, where: locate(nil, attrs...), idle: make(chan struct{})}, nil
 }
 
 // side is what calls of one version share.

@@ -37,10 +37,16 @@ type outward struct {
 	last     atomic.Pointer[located]
 }
 
-// located is an address with its attributes.
+// located is where tries go, as attributes.
 type located struct {
-	addr  net.Addr
-	attrs []attribute.KeyValue
+	addr  net.Addr             // nil: of an instance
+	attrs []attribute.KeyValue // all that is said of a first try that succeeds
+	where int                  // from here on the address
+}
+
+func locate(addr net.Addr, where ...attribute.KeyValue) *located {
+	good := []attribute.KeyValue{keyCode.Int(int(codes.OK)), keyStatus.String(name(codes.OK))}
+	return &located{addr: addr, attrs: append(good, where...), where: len(good)}
 }
 
 func newOutward(c Client) *outward {
@@ -162,8 +168,13 @@ func (s *story) outcome(ctx context.Context, side *clientSide) balance.Outcome {
 }
 
 func (s *story) describe(code codes.Code, e *errs.Error) {
+	l := s.where()
+	if e == nil && s.n == 0 {
+		s.span.SetAttributes(l.attrs...)
+		return
+	}
 	attrs := append(make([]attribute.KeyValue, 0, 10), keyCode.Int(int(code)), keyStatus.String(name(code)))
-	attrs = append(attrs, s.where()...)
+	attrs = append(attrs, l.attrs[l.where:]...)
 	if s.n > 0 {
 		attrs = append(attrs, keyTry.Int(s.n))
 	}
@@ -179,25 +190,25 @@ func (s *story) describe(code codes.Code, e *errs.Error) {
 
 // where names the other end: the instance chosen, the address connected to, or
 // else the target.
-func (s *story) where() []attribute.KeyValue {
+func (s *story) where() *located {
 	if s.at != nil {
-		return s.at.attrs
+		return s.at.where
 	}
 	if s.peer == nil {
 		target := s.target
 		if i := strings.LastIndexByte(target, '/'); i >= 0 { // "dns:///host:port"
 			target = target[i+1:]
 		}
-		return address(target)
+		return locate(nil, address(target)...)
 	}
 	if l := s.last.Load(); l != nil && l.addr == s.peer {
-		return l.attrs
+		return l
 	}
-	l := &located{addr: s.peer, attrs: address(s.peer.String())}
+	l := locate(s.peer, address(s.peer.String())...)
 	if reflect.TypeOf(s.peer).Comparable() {
 		s.last.Store(l)
 	}
-	return l.attrs
+	return l
 }
 
 // outgoing puts flow into the metadata; grpc-timeout is grpc's own.
