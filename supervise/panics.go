@@ -3,9 +3,6 @@ package supervise
 import (
 	"context"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
-
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/safe"
 )
@@ -16,22 +13,9 @@ import (
 // The workers of a Tree have such a ctx; this is for those who have no tree.
 func CountPanics(ctx context.Context, sinks observe.Sinks) context.Context {
 	sinks = sinks.OrDefault()
-	panics := newPanics(sinks)
+	panics := observe.NewPanics(sinks.Meter.Meter(scope))
 	return safe.WithPanics(ctx, func(ctx context.Context, name string, p *safe.Panic) {
-		panics.add(ctx, name)
+		panics.Count(ctx, name)
 		sinks.Log.ErrorContext(ctx, "panic in goroutine", "goroutine", name, "err", p)
 	})
-}
-
-// panics counts panics by the name of the goroutine.
-type panics struct{ metric.Int64Counter }
-
-func newPanics(sinks observe.Sinks) panics {
-	c, _ := sinks.Meter.Meter(scope).Int64Counter("surefoot.panics",
-		metric.WithDescription("Panics that became errors."), metric.WithUnit("{panic}"))
-	return panics{c}
-}
-
-func (p panics) add(ctx context.Context, name string) {
-	p.Add(ctx, 1, metric.WithAttributes(attribute.String("surefoot.goroutine", name)))
 }

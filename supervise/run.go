@@ -88,7 +88,7 @@ type loop struct {
 	log      *slog.Logger
 	live     metric.Int64UpDownCounter
 	restarts metric.Int64Counter
-	panics   panics
+	panics   *observe.Panics
 	sinks    observe.Sinks
 	open     map[*slot]bool // started, and the end not heard of yet
 	ends     chan end       // one place for each worker, so nobody blocks on it
@@ -115,7 +115,7 @@ func (t *Tree) run(ctx context.Context, from *turn, sinks observe.Sinks) error {
 	l.sinks = fill(t.Observe, sinks).OrDefault()
 	l.log = l.sinks.Log
 	l.base = CountPanics(l.base, l.sinks)
-	l.panics = newPanics(l.sinks)
+	l.panics = observe.NewPanics(l.sinks.Meter.Meter(scope))
 	meter := l.sinks.Meter.Meter(scope)
 	l.live, _ = meter.Int64UpDownCounter("surefoot.worker.running",
 		metric.WithDescription("Goroutines of supervised workers."), metric.WithUnit("{goroutine}"))
@@ -252,7 +252,7 @@ func (l *loop) launch(s *slot) {
 			err = failed
 		}
 		if _, ok := errors.AsType[*safe.Panic](err); ok && !returned && s.Tree == nil {
-			l.panics.add(ctx, s.path)
+			l.panics.Count(ctx, s.path)
 		}
 		cancel(nil)
 		l.live.Add(context.WithoutCancel(ctx), -1, set)
