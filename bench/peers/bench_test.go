@@ -188,46 +188,100 @@ func BenchmarkAdaptive(b *testing.B) {
 	b.Run("free-parallel", free.parallel)
 }
 
-// BenchmarkPolicies is a no-op inside fallback, retry, budget, breaker and a
-// time limit for each try, with the ctx of a request that has a deadline and
-// can be canceled. hand-written-loop has two of the five only.
+// BenchmarkPolicies is a no-op inside five policies, the same for all: fallback,
+// retry, breaker, bulkhead and a time limit for each try, with the ctx of a
+// request that has a deadline and can be canceled. Ours and failsafe-go's have
+// a retry budget as well, and ours a time limit over all tries. In five fn
+// never asks for ctx's Done channel, in five-done it does.
 func BenchmarkPolicies(b *testing.B) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	guard := resilience.New("bench", resilience.Policy{Idempotent: true}, observe.Sinks{})
-	other := resilience.Fallback(func(context.Context, error) (int, error) { return 0, nil })
-	noop := func(context.Context) (int, error) { return 1, nil }
-	exec := failsafe.With(
-		fallback.NewWithResult(0),
-		retrypolicy.NewBuilder[int]().WithBackoff(100*time.Millisecond, 5*time.Second).WithBudget(budget.New()).Build(),
-		theirs(),
-		timeout.New[int](2*time.Second))
-	five := libraries{
-		{"surefoot", func() { resilience.Do(ctx, guard, noop, other) }},
-		{"failsafe-go", func() {
-			exec.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[int]) (int, error) { return noop(e.Context()) })
-		}},
-		{"hand-written-loop", func() { loop(ctx, noop) }},
+	asks := func(ctx context.Context) (int, error) {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		default:
+			return 1, nil
+		}
 	}
-	b.Run("five", five.serial)
-	b.Run("five-parallel", five.parallel)
+	for _, c := range []struct {
+		name string
+		fn   func(context.Context) (int, error)
+	}{{"five", func(context.Context) (int, error) { return 1, nil }}, {"five-done", asks}} {
+		guard := resilience.New("bench", resilience.Policy{Idempotent: true, Bulkhead: limit.BulkheadSettings{Max: 100}}, observe.Sinks{})
+		other := resilience.Fallback(func(context.Context, error) (int, error) { return 0, nil })
+		exec := failsafe.With(
+			fallback.NewWithResult(0),
+			retrypolicy.NewBuilder[int]().WithBackoff(100*time.Millisecond, 5*time.Second).WithBudget(budget.New()).Build(),
+			theirs(),
+			bulkhead.New[int](100),
+			timeout.New[int](2*time.Second))
+		hand := newParts()
+		five := libraries{
+			{"surefoot", func() { resilience.Do(ctx, guard, c.fn, other) }},
+			{"failsafe-go", func() {
+				exec.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[int]) (int, error) { return c.fn(e.Context()) })
+			}},
+			{"by-hand", func() { hand.call(ctx, c.fn) }},
+		}
+		b.Run(c.name, five.serial)
+		b.Run(c.name+"-parallel", five.parallel)
+	}
 }
 
-// loop is what people write without a library: retry and a time limit for each
-// try, with neither breaker nor budget nor fallback.
-func loop(ctx context.Context, fn func(context.Context) (int, error)) (v int, err error) {
-	for n := range 4 {
-		v, err = func() (int, error) {
+// parts are what people put together without one library: the best known
+// library for each policy.
+type parts struct {
+	breaker *gobreaker.CircuitBreaker[int]
+	places  *semaphore.Weighted
+}
+
+func newParts() *parts {
+	return &parts{
+		gobreaker.NewCircuitBreaker[int](gobreaker.Settings{Interval: 10 * time.Second, BucketPeriod: time.Second}),
+		semaphore.NewWeighted(100),
+	}
+}
+
+func (p *parts) call(ctx context.Context, fn func(context.Context) (int, error)) (int, error) {
+	v, err := retry.DoWithData(func() (int, error) {
+		return p.breaker.Execute(func() (int, error) {
+			if err := p.places.Acquire(ctx, 1); err != nil {
+				return 0, err
+			}
+			defer p.places.Release(1)
 			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 			defer cancel()
 			return fn(ctx)
-		}()
-		if err == nil || n == 3 || ctx.Err() != nil {
-			break
-		}
-		if ourretry.Wait(ctx, 100*time.Millisecond<<n) != nil {
-			break
-		}
+		})
+	}, retry.Context(ctx), retry.Attempts(4), retry.MaxDelay(5*time.Second))
+	if err != nil {
+		return 0, nil // the fallback
 	}
-	return v, err
+	return v, nil
+}
+
+// BenchmarkDeadline is a context with a deadline that nobody waits for, and one
+// whose Done is asked for.
+func BenchmarkDeadline(b *testing.B) {
+	parent, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	at := time.Now().Add(time.Minute)
+	for _, c := range []struct {
+		name string
+		use  func(context.Context)
+	}{{"unused", func(context.Context) {}}, {"done", func(ctx context.Context) { ctx.Done() }}} {
+		b.Run(c.name, libraries{
+			{"surefoot", func() {
+				ctx, cancel := resilience.WithDeadline(parent, at)
+				c.use(ctx)
+				cancel()
+			}},
+			{"context", func() {
+				ctx, cancel := context.WithDeadline(parent, at)
+				c.use(ctx)
+				cancel()
+			}},
+		}.serial)
+	}
 }
