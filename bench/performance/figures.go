@@ -64,6 +64,12 @@ func (f figures) cost(which, library string) (cost, bool) {
 	}, true
 }
 
+// median is the middle of a case's values in one unit.
+func (f figures) median(which, library, unit string) (float64, bool) {
+	v := f[which][library][unit]
+	return median(v), len(v) > 0
+}
+
 // minus is what c costs more than bare; its range is left out.
 func (c cost) minus(bare cost) cost {
 	if bare == (cost{}) {

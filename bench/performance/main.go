@@ -1,16 +1,16 @@
-// Command performance runs the benchmarks that put our policies beside their
-// peers and writes the medians to docs/performance.md, each goal with a verdict
-// and the command behind it.
+// Command performance runs the benchmarks that put our policies, clients and
+// servers beside their peers and writes the medians to docs/performance.md,
+// each goal with a verdict and the command behind it.
 //
-//	go run ./bench/performance                  # five rounds: about a minute
-//	go run ./bench/performance -count 1 -out -  # a quick look, to standard output
+//	go run ./bench/performance                  # everything: about five minutes
+//	go run ./bench/performance -count 1 -rounds 0 -inflight 0 -out -  # a quick look, to standard output
 //
 // A round runs every benchmark once, so that a busy moment of the machine meets
 // all libraries alike. A missed goal is written down as missed and is no
 // failure: exit code 1 means that the benchmarks could not be run, 2 that the
 // flags make no sense.
 //
-// It measures calls, not systems: for what the built programs do see
+// It measures the library, not the control plane: for what the built programs do see
 // bench/numbers.
 package main
 
@@ -25,6 +25,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -51,6 +52,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.SetOutput(stderr)
 	count := f.Int("count", 5, "rounds; the median of them counts")
 	each := f.Duration("benchtime", 100*time.Millisecond, "how long each benchmark runs in a round")
+	rounds := f.Int("rounds", 7, "rounds of whole servers (bench/serving); 0 means none")
+	inflight := f.Int("inflight", 100000, "requests to have in flight in one process; 0 means none")
 	out := f.String("out", "docs/performance.md", "document to write, from the repository's root; - means standard output")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -58,8 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		return misuse{err}
 	}
-	if *count < 1 || *each <= 0 || f.NArg() > 0 {
-		return misuse{errors.New("-count and -benchtime must be positive, and there are no arguments")}
+	if *count < 1 || *each <= 0 || *rounds < 0 || *inflight < 0 || f.NArg() > 0 {
+		return misuse{errors.New("-count and -benchtime must be positive, the others not negative, and there are no arguments")}
 	}
 	work, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output()
 	if err != nil || len(strings.TrimSpace(string(work))) == 0 {
@@ -79,6 +82,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		all.read(string(printed))
 	}
+	if err := all.serve(ctx, root, *rounds, *inflight, stderr); err != nil {
+		return err
+	}
 	text, err := document(at+" and "+load()+" after.", all)
 	if err != nil {
 		return err
@@ -88,6 +94,41 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(root, *out), []byte(text), 0o644)
+}
+
+// serve runs bench/serving, built so that no compiler runs beside it.
+func (f figures) serve(ctx context.Context, root string, rounds, inflight int, stderr io.Writer) error {
+	var runs [][]string
+	if rounds > 0 {
+		runs = append(runs, []string{"-bench", "-rounds", strconv.Itoa(rounds)})
+	}
+	if inflight > 0 {
+		runs = append(runs, []string{"-bench", "-inflight", strconv.Itoa(inflight)})
+	}
+	if len(runs) == 0 {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "performance")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "serving")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./bench/serving")
+	build.Dir, build.Stderr = root, stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("building bench/serving: %w", err)
+	}
+	for _, args := range runs {
+		cmd := exec.CommandContext(ctx, program, args...)
+		cmd.Stderr = stderr
+		printed, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("bench/serving: %w\n%s", err, printed)
+		}
+		f.read(string(printed))
+	}
+	return nil
 }
 
 // surroundings says when, how and on what kind of machine.

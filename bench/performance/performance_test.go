@@ -84,54 +84,105 @@ func TestMet(t *testing.T) {
 	}
 }
 
-func TestDocument(t *testing.T) {
+// complete has a figure for every goal, all of them met.
+func complete() figures {
 	f := figures{}
 	for _, g := range goals {
-		f.add(g.which, ours, "ns/op", 10)
+		f.add(g.which, g.ours(), "ns/op", 10)
 		f.add(g.which, "slower", "ns/op", 123.4)
 		f.add(g.which, "slower", "allocs/op", 1)
 		if g.over != "" {
 			f.add(g.which, g.over, "ns/op", 4)
 		}
 	}
+	for _, g := range shares {
+		for library, v := range map[string]float64{bare: 1, ours: 0.9, "kratos": 0.5} {
+			f.add(g.which, library, "of-bare", v)
+			f.add(g.which, library, "req/s", 1000*v)
+			f.add(g.which, library, "cpu-ns/req", 20000)
+			f.add(g.which, library, "refused", 0)
+		}
+	}
+	f.read("BenchmarkFlight/hold/bare 1 100000 most 0 lost 0 wrong 20480 B/op 2 goroutines 1.5 p50-ms 4.25 p99-ms 9 max-ms 80.1 cpu-us/req\n" +
+		"BenchmarkFlight/hold/surefoot 1 99990 most 0 lost 0 wrong 40960 B/op 2 goroutines 1.5 p50-ms 6.25 p99-ms 9 max-ms 99.9 cpu-us/req\n")
+	return f
+}
+
+func TestDocument(t *testing.T) {
+	f := complete()
 	f.add("Breaker/closed", "surefoot-classic", "ns/op", 20)
 	all, err := document("Measured today.", f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"Measured today.", "All goals in the table are met.", "Goals that are **open**", "lazily",
-		"| breaker closed, windowed | ≤ 70 ns, 0 allocs | 10.0 ns, 0 allocs, 0 B | met | slower 123 ns, 1 alloc, 0 B | `go test -run '^$' -bench '^BenchmarkBreaker$/^closed$' ./bench/peers` |",
-		"| HTTP client add-on | ≤ 150 ns, 2 allocs more than bare | 6.0 ns, 0 allocs, 0 B | met | slower 119 ns, 1 alloc, 0 B |",
+		"Measured today.", "All goals are met.", "19 项目标中达到 19 项。全部达到。", "(overload.md)", "(safety.md)",
+		"| breaker closed, windowed | ≤ 70 ns, 0 allocs | 10.0 ns, 0 allocs, 0 B | met | surefoot-classic 20.0 ns, 0 allocs, 0 B; slower 123 ns, 1 alloc, 0 B | `go test -run '^$' -bench '^BenchmarkBreaker$/^closed$' ./bench/peers` |",
+		"| HTTP client add-on: retry, breaker, budget | ≤ 150 ns, 2 allocs more than bare | 6.0 ns, 0 allocs, 0 B | met | slower 119 ns, 1 alloc, 0 B |",
 		"| Breaker/closed | **surefoot-classic** | 20.0 | 20.0 – 20.0 | 0 | 0 |",
+		"| HTTP server, all guards and telemetry on, every trace recorded | ≥ 0.80 of net/http, best of all | 0.90 | met | kratos 0.50 | `go run ./bench/serving -only HTTPServer/always` |",
+		"| HTTPServer/always | **surefoot** | 900 | 0.900 | 0.900 – 0.900 | 20.0 | 0.0 |",
+		"| **surefoot** | 99990 | 0 | 0 | 40960 | 2 | 1.5 | 6.2 | 9 | 99.9 |",
+		"None lost: met. At p99 ours answers 2.0 ms later than bare (goal: at most 5 ms): met. What a request in flight holds: 40.0 KiB, bare 20.0 KiB.",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in\n%s", want, all)
 		}
 	}
+}
 
-	f["Breaker/open"][ours]["ns/op"] = []float64{99, 1, 98}
-	one, err := document("", f)
-	if want := "Goals that are **missed**:\n\n- breaker open: 98.0 ns, 0 allocs, 0 B; goal ≤ 45 ns, 0 allocs\n"; err != nil || !strings.Contains(one, want) {
-		t.Errorf("no %q (%v) in\n%s", want, err, one)
+func TestDocumentMissed(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(figures)
+		want   string
+	}{
+		{"a call", func(f figures) { f["Breaker/open"][ours]["ns/op"] = []float64{99, 1, 98} },
+			"- breaker open: 98.0 ns, 0 allocs, 0 B; goal ≤ 45 ns, 0 allocs\n"},
+		{"a server's share", func(f figures) { f["GRPCServer/always"][ours]["of-bare"] = []float64{0.5, 0.6, 0.9} },
+			"- gRPC server, all guards and telemetry on, every trace recorded: 0.60 of grpc-go; goal ≥ 0.85 of grpc-go, best of all; best it is\n"},
+		{"a better server", func(f figures) { f["HTTPServer/always"]["kratos"]["of-bare"] = []float64{0.95} },
+			"- HTTP server, all guards and telemetry on, every trace recorded: 0.90 of net/http; goal ≥ 0.80 of net/http, best of all\n"},
+		{"a lost request", func(f figures) { f[flightCase][ours]["lost"] = []float64{3} },
+			"- 100,000 requests in flight, none lost: 3 lost or failed\n"},
+		{"a late answer", func(f figures) { f[flightCase][ours]["p99-ms"] = []float64{19.25} },
+			"- 100,000 requests in flight, our overhead at p99: 15.0 ms more than bare; goal ≤ 5 ms\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := complete()
+			c.change(f)
+			got, err := document("", f)
+			if want := "Goals that are **missed**:\n\n" + c.want + "\n"; err != nil || !strings.Contains(got, want) || !strings.Contains(got, "19 项目标中达到 18 项。未达到：") {
+				t.Errorf("no %q (%v) in\n%s", want, err, got)
+			}
+			if strings.Count(got, "**missed**") != 2 {
+				t.Errorf("want one goal missed:\n%s", got)
+			}
+		})
 	}
-	if strings.Count(one, "| **missed** |") != 1 {
-		t.Errorf("want one row missed:\n%s", one)
-	}
+}
 
-	delete(f["HTTPClient/get"], "bare")
-	if _, err := document("", f); err == nil || !strings.Contains(err.Error(), "HTTPClient/get") {
-		t.Errorf("a goal without its base: %v", err)
+func TestDocumentIncomplete(t *testing.T) {
+	for _, gone := range []string{ours, "surefoot-policies", bare} {
+		f := complete()
+		delete(f["HTTPClient/get"], gone)
+		_, err := document("", f)
+		if wrong := err != nil; wrong != (gone != ours) {
+			t.Errorf("without %s: %v", gone, err)
+		}
 	}
-	f.add("HTTPClient/get", "bare", "ns/op", 4)
-	delete(f["Breaker/open"], ours)
-	if _, err := document("", f); err == nil || !strings.Contains(err.Error(), "Breaker/open") {
-		t.Errorf("a goal without a figure: %v", err)
+	f := complete()
+	for _, g := range shares {
+		delete(f, g.which)
+	}
+	delete(f, flightCase)
+	if got, err := document("", f); err != nil || strings.Count(got, "ot measured in this run") != 5 || !strings.Contains(got, "13 项目标中达到 13 项") {
+		t.Errorf("without servers: %v\n%s", err, got)
 	}
 }
 
 func TestFlags(t *testing.T) {
-	for _, args := range [][]string{{"-count", "0"}, {"-benchtime", "-1s"}, {"-count", "many"}, {"extra"}} {
+	for _, args := range [][]string{{"-count", "0"}, {"-benchtime", "-1s"}, {"-rounds", "-1"}, {"-inflight", "-1"}, {"-count", "many"}, {"extra"}} {
 		if err := run(context.Background(), args, io.Discard, io.Discard); !errors.As(err, new(misuse)) {
 			t.Errorf("%v: %v, want a misuse", args, err)
 		}
