@@ -43,7 +43,9 @@ type lab struct {
 	t       *testing.T
 	taps    map[string]*tap // by the service that listens
 	address map[string]string
-	code    codes.Code // what A's gRPC client was told
+	err     error      // what A's handler got from B
+	code    codes.Code // what grpc's own package reads in it
+	retry   string     // the Retry-After of A
 	got     []string   // the messages A had before its stream failed
 	stream  string     // "", "server", "client" or "bidi": how A asks B
 	c       resilience.Policy
@@ -147,7 +149,7 @@ func (l *lab) buildAsking(a httpx.Server, ask func(context.Context) error) {
 	l.serveHTTP("a", a.Handle("a.Buy", func(_ http.ResponseWriter, r *http.Request) error {
 		err := l.asB(r.Context(), conn)
 		st, _ := status.FromError(err)
-		l.code = st.Code()
+		l.err, l.code = err, st.Code()
 		return errs.Wrap(err, "a.Buy")
 	}))
 }
@@ -214,6 +216,7 @@ func (l *lab) ask(url string, header http.Header) (*errs.Error, *http.Response, 
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.retry = resp.Header.Get("Retry-After")
 	return errs.Decode(raw, resp.StatusCode, resp.Header.Get("Content-Type")), resp, string(raw)
 }
 

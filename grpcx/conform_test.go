@@ -40,7 +40,7 @@ func newTable(title, first string) *table {
 	t := &table{}
 	t.b.WriteString(title)
 	t.w = tabwriter.NewWriter(&t.b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t.w, first+"\tfails with\tgRPC B->A\tA\tid\tmessage\tdetails\thops, newest first, with their id where it is another")
+	fmt.Fprintln(t.w, first+"\tfails with\tgRPC B->A\tA\tretry\tid\tmessage\tdetails\thops, newest first, with their id where it is another")
 	return t
 }
 
@@ -53,7 +53,7 @@ func (tb *table) add(d, name string, l *lab, e *errs.Error) {
 		}
 		hops = append(hops, hop)
 	}
-	fmt.Fprintf(tb.w, "%s\t%s\t%v\t%d\t%s\t%s\t%s\t%s\n", d, name, l.code, e.HTTP(), e.Code(), e.Message(),
+	fmt.Fprintf(tb.w, "%s\t%s\t%v\t%d\t%s\t%s\t%s\t%s\t%s\n", d, name, l.code, e.HTTP(), l.retry, e.Code(), e.Message(),
 		strings.Join(e.Details(), " | "), strings.Join(hops, " < "))
 }
 
@@ -105,6 +105,9 @@ func failing() (names []string, by map[string]func(op string) error) {
 	for _, s := range []int{402, 410, 413, 418, 422, 423, 451, 505, 507, 511, 599} {
 		add(fmt.Sprint("status ", s), func(op string) error { return errs.New(errs.KindOfHTTP(s), op, "says so").Status(s) })
 	}
+	add("busy for 6.2 s", func(op string) error {
+		return errs.New(errs.TooMany, op, "over the limit").ID("bank.busy").RetryAfter(6200 * time.Millisecond)
+	})
 	add("plain error", func(string) error { return errors.New("pq: " + dsn) })
 	add("panic", func(string) error { panic("panic with " + dsn) })
 	add("panic with an error", func(op string) error { panic(errs.New(errs.NotFound, op, dsn)) })
@@ -154,6 +157,14 @@ func TestConformance(t *testing.T) {
 					t.Errorf("%s, trace %q", resp.Header.Get("Content-Type"), e.Trace())
 				}
 				four(t, e)
+				// A's handler has the error as if D were next door.
+				var here *errs.Error
+				if !errors.As(l.err, &here) || !here.Remote() || !errors.Is(l.err, errs.Assemble(errs.Parts{Kind: e.Kind(), ID: e.Code()})) {
+					t.Errorf("A's handler got %v", l.err)
+				}
+				if busy := name == "busy for 6.2 s"; busy != (l.retry == "7") || busy && here.RetryDelay() != 7*time.Second {
+					t.Errorf("retry after %q, %v", l.retry, here.RetryDelay())
+				}
 
 				problem, resp, _ := l.ask(url, http.Header{"Accept": {"application/problem+json"}})
 				if resp.Header.Get("Content-Type") != errs.TypeProblem || !same(problem, e) {
