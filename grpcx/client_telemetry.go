@@ -1,7 +1,6 @@
 package grpcx
 
 import (
-	"cmp"
 	"context"
 	"net"
 	"reflect"
@@ -97,7 +96,7 @@ type story struct {
 	target string   // where there should have been one, as given to grpc
 	at     *place   // the instance, if there are several
 	pick   balance.Pick
-	took   time.Duration // to answer, if that was before the end
+	long   bool // a stream: how long it took says nothing
 }
 
 func (c *clientSide) begin(ctx context.Context, m *method, n int, started time.Time) (context.Context, story) {
@@ -113,7 +112,11 @@ func (s *story) end(ctx context.Context, side *clientSide) {
 	e := s.failed
 	if s.at != nil {
 		s.at.leave()
-		s.pick.Done(s.outcome(ctx, side), cmp.Or(s.took, time.Since(s.started)))
+		took := time.Duration(-1)
+		if !s.long {
+			took = time.Since(s.started)
+		}
+		s.pick.Done(s.outcome(ctx, side), took)
 	}
 	if !s.ended {
 		e = errs.New(errs.Internal, s.method.name, "something went wrong on our side")

@@ -59,6 +59,7 @@ func (o *opening) try(caller, try context.Context) (*clientStream, error) {
 	}
 	out := &clientStream{side: o.side, caller: caller, cancel: cancel, one: !o.desc.ServerStreams}
 	out.ctx, out.story = o.side.begin(ctx, o.method, o.tries, time.Now())
+	out.story.long = true
 	o.tries++
 	inner, err := o.open(out)
 	out.unsent = err != nil && o.tries == 1 // once
@@ -104,7 +105,6 @@ type clientStream struct {
 
 	once  sync.Once
 	story story
-	first atomic.Int64 // when it was heard, after the start
 }
 
 // The states of a stream. One that ends while it opens is the guard's to count.
@@ -124,7 +124,7 @@ func (c *clientStream) finish(err error) error {
 		e = c.side.decode(c.ctx, c.story.method, err, c.unsent, c.trailer)
 	}
 	c.once.Do(func() {
-		c.story.failed, c.story.ended, c.story.took = e, true, time.Duration(c.first.Load())
+		c.story.failed, c.story.ended = e, true
 		c.story.end(c.ctx, c.side)
 		if !c.state.CompareAndSwap(opens, ended) {
 			c.report(e)
@@ -168,7 +168,6 @@ func (c *clientStream) RecvMsg(m any) error {
 // hear notes the first message. While the breaker tries the target out, it is
 // an answer: the end may be hours away.
 func (c *clientStream) hear() {
-	c.first.Store(int64(time.Since(c.story.started)))
 	c.heard.Store(true)
 	if c.side.guard.State() != breaker.Closed {
 		c.side.guard.Report(c.caller, nil)
