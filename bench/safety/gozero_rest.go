@@ -1,0 +1,6 @@
+//go:build !zrpc
+
+package main
+
+// zrpcCells is empty without zrpc.
+var zrpcCells map[string]experiment
