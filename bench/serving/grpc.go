@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/surefoot-go/surefoot/grpcx"
+	"github.com/surefoot-go/surefoot/resilience/shed"
 	"github.com/surefoot-go/surefoot/safe"
 )
 
@@ -63,7 +64,7 @@ func grpcOtel(share float64) start {
 func grpcOurs(share float64) start {
 	return func(_ context.Context, l net.Listener) (server, error) {
 		sinks, flush := sinks(share)
-		return serveGRPC(l, flush, grpcx.Server{Service: "bench", Observe: sinks}.Options()...)
+		return serveGRPC(l, flush, grpcx.Server{Service: "bench", Observe: sinks, Door: new(shed.Door)}.Options()...)
 	}
 }
 
