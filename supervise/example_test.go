@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/surefoot-go/surefoot/observe"
+	"github.com/surefoot-go/surefoot/safe"
 	"github.com/surefoot-go/surefoot/supervise"
 )
 
@@ -53,4 +54,29 @@ func ExampleGiveUpError() {
 	gone, _ := errors.AsType[*supervise.GiveUpError](tree.Run(context.Background()))
 	fmt.Println(gone.Name, gone.Restarts, gone.Err)
 	// Output: order/prices 2 the feed is gone
+}
+
+// Without a tree: a ctx in which panics of safe.Go and safe.Group are counted as
+// surefoot.panics and logged with their stack.
+func ExampleCountPanics() {
+	ctx := supervise.CountPanics(context.Background(), observe.Sinks{Log: slog.New(slog.DiscardHandler)})
+	err := safe.Go(ctx, "outbox", func(context.Context) error { panic("no such row") }).Wait()
+	fmt.Println(err)
+	// Output: panic: no such row
+}
+
+// Who runs how many goroutines, by name.
+func ExampleGoroutines() {
+	done := make(chan struct{})
+	var g safe.Group
+	g.Name = "fetch"
+	for range 3 {
+		g.Go(context.Background(), func(context.Context) error { <-done; return nil })
+	}
+	fmt.Println(supervise.Goroutines()["fetch"] <= 3) // 3, once all have begun
+	close(done)
+	fmt.Println(g.Wait(), supervise.Goroutines()["fetch"])
+	// Output:
+	// true
+	// <nil> 0
 }
