@@ -57,12 +57,10 @@ func (x *call) try(ctx context.Context) (*http.Response, error) {
 	to, err := x.destination()
 	ctx, sent := t.tell.start(ctx, req, &to, n)
 	var resp *http.Response
-	begun := x.begun
-	if to.balanced {
-		begun = time.Since(t.epoch)
-	}
 	if err == nil {
 		resp, err = x.exchange(ctx, &to, n, sent.span != nil)
+	} else if n == 0 && req.Body != nil {
+		_ = req.Body.Close() // nobody else will
 	}
 	var e *errs.Error
 	switch {
@@ -74,7 +72,7 @@ func (x *call) try(ctx context.Context) (*http.Response, error) {
 	}
 	wrong := unsendable(err)
 	if to.balanced {
-		took := time.Since(t.epoch) - begun
+		took := to.pick.Elapsed()
 		o := x.outcome(e, took)
 		if wrong {
 			o, took = balance.Ignored, 0

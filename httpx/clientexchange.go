@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,9 +32,9 @@ type exchange struct {
 	parent context.Context // ends it; nil means nobody
 	done   chan struct{}   // nil until asked for
 	unlink func() bool     // from parent; nil if it is not linked
-	after  map[*func()]struct{}
-	err    error // not nil when it has ended
-	cause  error // what end was given
+	after  []*func()       // to be called when it ends
+	err    error           // not nil when it has ended
+	cause  error           // what end was given
 
 	from    io.ReadCloser // the body
 	left    int64         // of MaxBody; negative means no bound
@@ -99,17 +100,17 @@ func (x *exchange) AfterFunc(f func()) (stop func() bool) {
 		f()
 		return func() bool { return false }
 	}
-	if x.after == nil {
-		x.after = map[*func()]struct{}{}
-	}
-	x.after[&f] = struct{}{}
+	x.after = append(x.after, &f)
 	x.mu.Unlock()
 	return func() bool {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		_, waiting := x.after[&f]
-		delete(x.after, &f)
-		return waiting
+		i := slices.Index(x.after, &f)
+		if i < 0 {
+			return false
+		}
+		x.after = slices.Delete(x.after, i, i+1)
+		return true
 	}
 }
 
@@ -139,7 +140,7 @@ func (x *exchange) end(cause error) {
 	after := x.after
 	x.after = nil
 	x.mu.Unlock()
-	for f := range after {
+	for _, f := range after {
 		(*f)()
 	}
 }

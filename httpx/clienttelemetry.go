@@ -90,6 +90,8 @@ func (a *audience[P]) learn(p P, now func() P) {
 
 func (a *audience[P]) some() bool { return !a.none && (a.now == nil || any(a.now()) != a.empty) }
 
+var clientKind = trace.WithSpanKind(trace.SpanKindClient)
+
 // sent is one try on its way.
 type sent struct {
 	tell    *clientTelemetry // nil if nobody is to be told
@@ -137,7 +139,7 @@ func (t *clientTelemetry) span(ctx context.Context, req *http.Request, to *desti
 	if to.balanced {
 		attrs = append(attrs, keyPeerID.String(to.instance.ID))
 	}
-	return t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
+	return t.tracer.Start(ctx, name, clientKind, trace.WithAttributes(attrs...))
 }
 
 // finish ends the span and records the duration. e is nil if the exchange was
@@ -203,7 +205,11 @@ func (t *clientTelemetry) attributes(k clientKey) []attribute.KeyValue {
 
 // ejected tells that the instance of a try gets no more calls for a while.
 func (t *clientTelemetry) ejected(ctx context.Context, to *destination) {
-	t.ejections.Add(ctx, 1, metric.WithAttributes(keyTarget.String(t.target), keyPeerVersion.String(to.instance.Version)))
+	attrs := []attribute.KeyValue{keyTarget.String(t.target)}
+	if v := to.instance.Version; v != "" {
+		attrs = append(attrs, keyPeerVersion.String(v))
+	}
+	t.ejections.Add(ctx, 1, metric.WithAttributes(attrs...))
 	trace.SpanFromContext(ctx).AddEvent("surefoot.balance.ejected", trace.WithAttributes(keyTarget.String(t.target), keyPeerID.String(to.instance.ID)))
 	log := t.log
 	if log == nil {

@@ -5,9 +5,8 @@
 //	bank.Set([]balance.Instance{{ID: "a", Addr: "10.0.0.7:8080"}, {ID: "b", Addr: "10.0.0.8:8080"}})
 //	pick, err := bank.Pick()
 //	...
-//	begun := time.Now()
 //	err = call(pick.Instance().Addr)
-//	pick.Done(outcome(err), time.Since(begun)) // exactly once, however the call ends
+//	pick.Done(outcome(err), pick.Elapsed()) // exactly once, however the call ends
 //
 // It takes two instances at random, by their weights, and prefers the one with
 // the smaller product of calls under way and latency ("The Power of Two Choices
@@ -227,8 +226,16 @@ func (p Pick) Instance() Instance {
 	return p.m.instance
 }
 
-// Done tells how the call ended and how long the instance took to answer; a
-// negative latency is not known, as of a stream, whose length says nothing. It
+// Elapsed is the time since the choice, for those who call at once and so need
+// no clock of their own.
+func (p Pick) Elapsed() time.Duration {
+	if p.m == nil {
+		return 0
+	}
+	return p.s.clock() - p.at
+}
+
+// Done tells how the call ended and how long the instance took to answer. It
 // reports whether the instance was ejected because of it.
 func (p Pick) Done(o Outcome, latency time.Duration) (ejected bool) {
 	if p.m == nil {
@@ -236,7 +243,7 @@ func (p Pick) Done(o Outcome, latency time.Duration) (ejected bool) {
 	}
 	rules := p.b.rules()
 	p.m.calls.Add(-1)
-	if o != Failure && latency >= 0 {
+	if o != Failure {
 		p.m.done(p.at+latency, rules, p.s.mean, o, latency)
 		return false
 	}
