@@ -393,6 +393,9 @@ func TestConformanceOfForeignTargets(t *testing.T) {
 			}
 			four(t, e)
 			l.quietWires("d")
+			if !strings.Contains(l.taps["d"].heard(), private) {
+				t.Error("the tap is blind: D has just said it") // packed, in a header of HTTP/2
+			}
 		})
 	}
 	tb.check(t, "conform_foreign.txt")
