@@ -58,11 +58,10 @@ func (c *tapped) Read(p []byte) (int, error) {
 }
 
 func (c *tapped) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.out.Write(p[:n])
-	return n, err
+	c.out.Write(p) // first: the other side may be done before Write has returned
+	c.mu.Unlock()
+	return c.Conn.Write(p)
 }
 
 // heard is all that the connections of l carried, as the bytes they were and,

@@ -309,6 +309,7 @@ func TestConformanceOfBrokenTargets(t *testing.T) {
 		{"HTML 200", false, answers("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close", "<html>"+dsn+"</html>")},
 		{"cut in a body of 200", false, answers("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000", `{"dsn":"`+dsn)},
 		{"cut in a body of 503", false, answers("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 1000", `{"code":503,"error":"bank_closed","mess`)},
+		{"cut in a body of 504", false, answers("HTTP/1.1 504 Gateway Timeout\r\nContent-Type: text/html\r\nContent-Length: 1000", "<html>")},
 		{"cut in the header", false, func(l *lab) {
 			l.rough("d", func(c net.Conn) {
 				_, _ = c.Read(make([]byte, 4096))

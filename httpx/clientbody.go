@@ -59,7 +59,12 @@ func (x *call) read(ctx context.Context, resp *http.Response, life *exchange, li
 			break
 		}
 		if err != nil {
-			return nil, x.t.brokenOff(ctx, x.req, nil, err)
+			err = x.t.brokenOff(ctx, x.req, nil, err)
+			if resp.StatusCode < 400 || errs.KindOf(err) != errs.BadGateway {
+				return nil, err
+			}
+			b.more = err // it has failed, and the status says more than the break
+			break
 		}
 		if int64(len(buf)) > limit {
 			break

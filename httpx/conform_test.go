@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
@@ -15,6 +16,8 @@ import (
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/flow"
 	"github.com/surefoot-go/surefoot/httpx"
+	"github.com/surefoot-go/surefoot/resilience"
+	"github.com/surefoot-go/surefoot/resilience/retry"
 )
 
 // The same failure, seen at A after it crossed C -> B -> A: id, message,
@@ -180,5 +183,37 @@ func TestForeignOrigin(t *testing.T) {
 	}
 	if log := strings.Join(s.lines(), ""); !strings.Contains(log, "remote_body") || !strings.Contains(log, secret) {
 		t.Errorf("what the bank said belongs in the log of payment: %s", log)
+	}
+}
+
+// A failure whose body breaks off is still the failure its status says, tried
+// again or not as that one is; but half a body does not pass for a whole one.
+func TestHalfAFailure(t *testing.T) {
+	for _, c := range []struct{ status, asked int }{{404, 1}, {409, 1}, {503, 4}, {504, 4}} {
+		asked := 0
+		bank := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			w.Header().Set("Content-Length", "100")
+			w.WriteHeader(c.status)
+			_, _ = io.WriteString(w, `{"code":`)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}))
+		client := httpx.Client{Service: "payment", Target: "bank", Observe: quiet,
+			Policy: resilience.Policy{Retry: retry.Policy{Base: time.Millisecond, Cap: time.Millisecond}}}.HTTP()
+		_, err := httpx.JSON[any](t.Context(), client, "GET", bank.URL, nil)
+		if e := errs.From(err); e.HTTP() != c.status || !e.Remote() || asked != c.asked {
+			t.Errorf("%d became %v after %d tries", c.status, err, asked)
+		}
+		resp, err := client.Get(bank.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw, err := io.ReadAll(resp.Body); resp.StatusCode != c.status || err == nil {
+			t.Errorf("%d %q, and no word that it is half", resp.StatusCode, raw)
+		}
+		resp.Body.Close()
+		client.CloseIdleConnections()
+		bank.Close()
 	}
 }
