@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,9 +14,12 @@ import (
 	khttp "github.com/go-kratos/kratos/v2/transport/http"
 	configurator "github.com/zeromicro/go-zero/core/configcenter"
 	"github.com/zeromicro/go-zero/core/discov"
+	"google.golang.org/grpc"
 
 	"github.com/surefoot-go/surefoot/canary"
 	"github.com/surefoot-go/surefoot/contrib/etcd"
+	"github.com/surefoot-go/surefoot/grpcx"
+	"github.com/surefoot-go/surefoot/httpx"
 	"github.com/surefoot-go/surefoot/resilience/balance"
 	"github.com/surefoot-go/surefoot/server/coord"
 )
@@ -44,11 +48,26 @@ func gozeroRegisters(l *lab) answer {
 // Endpoints.
 
 func ourEmptySet(l *lab) answer {
+	kept := func(where string, err error) answer {
+		return unless(err == nil, keptEndpoints, lostEndpoints).over(where)
+	}
+	at := func(addr string) []balance.Instance { return []balance.Instance{{Addr: addr}} }
+
 	var b balance.Balancer
-	b.Set([]balance.Instance{{Addr: "127.0.0.1:1"}})
+	b.Set(at(strings.TrimPrefix(l.web(status(http.StatusOK)), "http://")))
 	b.Set(nil)
-	_, err := b.Pick()
-	return unless(err == nil, keptEndpoints, lostEndpoints)
+	client := httpx.Client{Service: "lab", Target: "order", Balancer: &b}.HTTP()
+	l.later(client.CloseIdleConnections)
+
+	conn := &grpcx.Balanced{Client: grpcx.Client{Service: "lab", Target: "order"},
+		Dial: func(in balance.Instance, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+			return l.dial(in.Addr, opts...), nil
+		}}
+	l.later(func() { conn.Close() })
+	l.must(conn.Set(at(l.grpc(func(context.Context, string) (string, error) { return "", nil }))))
+	conn.Set(nil)
+
+	return both(kept("HTTP", over(client, "http://order")(l.ctx, http.MethodGet, "/x")), kept("gRPC", invoke(l.ctx, conn)))
 }
 
 const (

@@ -42,6 +42,11 @@ func failsafeDial(l *lab, addr string) grpc.ClientConnInterface {
 		failsafegrpc.NewRetryPolicyBuilder[any]().Build(), circuitbreaker.NewWithDefaults[any]())))
 }
 
+// failsafeRetriesGRPC retries alone, as failsafeRetries.
+func failsafeRetriesGRPC(l *lab, addr string) grpc.ClientConnInterface {
+	return l.dial(addr, grpc.WithUnaryInterceptor(failsafegrpc.NewUnaryClientInterceptor(failsafegrpc.NewRetryPolicyBuilder[any]().Build())))
+}
+
 func failsafeHTTP(l *lab, work func(ctx context.Context) error) peer {
 	url := l.web(failsafehttp.NewHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { work(r.Context()) }),
 		bulkhead.New[*http.Response](10)))

@@ -94,8 +94,8 @@ var lines = []line{
 		worksLate(connectHTTP),
 	}},
 	{"post-retried", "a POST without idempotency key is retried", [5]experiment{
-		postRetried(ourClient), absent(noRetry), absent(noRetry),
-		opting("AbortIf on the retry policy", postRetried(failsafeRetries)),
+		all(postRetried(ourClient), callRetried(ourDial)), absent(noRetry), absent(noRetry),
+		opting("AbortIf on the retry policy", all(postRetried(failsafeRetries), callRetried(failsafeRetriesGRPC))),
 		opting("go-retryablehttp's CheckRetry", postRetried(connectRetries)),
 	}},
 	{"retry-jitter", "retries without jitter", [5]experiment{

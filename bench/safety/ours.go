@@ -145,10 +145,30 @@ func ourPermits(l *lab) answer {
 	}
 	code, _ := l.fetch(http.MethodGet, url, "")
 	return both(
+		ourHalfOpen(l).over("breaker"),
 		unless(call(func() {}) == nil, "10 panics in a bulkhead and an adaptive limit of 2, then a good call: made",
 			"10 panics in a bulkhead and an adaptive limit of 2, then every good call was refused").over("client"),
 		unless(code == http.StatusOK, "10 panics behind a door of 2, then a good request: served",
 			"10 panics behind a door of 2, then every good request was refused").over("server"))
+}
+
+// ourHalfOpen panics in the one try that a half-open breaker grants.
+func ourHalfOpen(l *lab) answer {
+	g := resilience.New("target", resilience.Policy{
+		Breaker: breaker.Settings{Rule: breaker.Consecutive, MaxRequests: 1, Timeout: quick},
+	}, observe.Sinks{})
+	call := func(fn func() error) error {
+		_, err := resilience.Do(l.ctx, g, func(context.Context) (struct{}, error) { return struct{}{}, fn() })
+		return err
+	}
+	for range 10 {
+		call(func() error { return errRaw })
+	}
+	l.pause(2 * quick)
+	call(func() error { panic("bug") })
+	l.pause(2 * quick)
+	return unless(call(func() error { return nil }) == nil, "a panic in the half-open breaker's one try, then a good call: tried again",
+		"a panic in the half-open breaker's one try, then every call was refused")
 }
 
 // ourRejections makes many calls while the only place of a bulkhead is taken,

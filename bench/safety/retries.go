@@ -10,6 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	gstatus "google.golang.org/grpc/status"
+
 	"github.com/surefoot-go/surefoot/safe"
 )
 
@@ -25,7 +28,24 @@ func postRetried(client caller) experiment {
 		defer cancel()
 		do(ctx, http.MethodPost, "/charge")
 		return unless(arrived.Load() == 1, "one POST without idempotency key was sent once",
-			"one POST without idempotency key was sent more than once")
+			"one POST without idempotency key was sent more than once").over("HTTP")
+	}
+}
+
+// callRetried makes one gRPC call that nobody called idempotent of a server that
+// fails.
+func callRetried(d dialer) experiment {
+	return func(l *lab) answer {
+		var arrived atomic.Int64
+		conn := d(l, l.grpc(func(context.Context, string) (string, error) {
+			arrived.Add(1)
+			return "", gstatus.Error(codes.Unavailable, "the bank is away")
+		}))
+		ctx, cancel := context.WithTimeout(l.ctx, 1500*time.Millisecond)
+		defer cancel()
+		invoke(ctx, conn)
+		return unless(arrived.Load() == 1, "one call that nobody called idempotent was sent once",
+			"one call that nobody called idempotent was sent more than once").over("gRPC")
 	}
 }
 
