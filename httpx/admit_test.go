@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,6 +213,49 @@ func TestStreamsHoldNoPlace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Twice as many watchers as the door ever lets in at once take nothing from
+// those who work.
+func TestIdleStreamsDoNoHarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		door := new(shed.Door)
+		s := httpx.Server{Door: door, Observe: quiet}
+		watch := s.Handle("watch", func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.WriteHeader(200)
+			<-r.Context().Done()
+			return nil
+		})
+		work := s.Handle("work", func(w http.ResponseWriter, r *http.Request) error {
+			time.Sleep(20 * time.Millisecond)
+			return httpx.Write(w, 200, "done")
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 20_000 {
+			wg.Go(func() {
+				watch.ServeHTTP(nowhere{http.Header{}}, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
+			})
+		}
+		synctest.Wait()
+		var refused atomic.Int32
+		for range 5000 {
+			time.Sleep(time.Millisecond)
+			wg.Go(func() {
+				w := httptest.NewRecorder()
+				if work.ServeHTTP(w, httptest.NewRequest("GET", "/", nil)); w.Code != 200 {
+					refused.Add(1)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		if now := door.Snapshot(); now.Running != 0 || refused.Load() > 0 {
+			t.Errorf("%d refused, %+v", refused.Load(), now)
+		}
+		cancel()
+		wg.Wait()
+	})
 }
 
 func TestProbesDoNotQueue(t *testing.T) {

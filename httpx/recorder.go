@@ -45,6 +45,19 @@ func recorderOf(w http.ResponseWriter) *recorder {
 	return nil
 }
 
+// bottom is the writer under other people's wrappers, which is net/http's own
+// and closes the connection of a client that sends too much.
+func bottom(w http.ResponseWriter) http.ResponseWriter {
+	for range 32 {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = u.Unwrap()
+	}
+	return w
+}
+
 // Unwrap lets http.ResponseController reach the writer below.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 

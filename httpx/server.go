@@ -265,7 +265,7 @@ func (h *handler) limit(rec *recorder, r *http.Request) error {
 	if r.ContentLength > limit {
 		return bodyTooLarge(limit)
 	}
-	r.Body = http.MaxBytesReader(rec.ResponseWriter, r.Body, limit)
+	r.Body = http.MaxBytesReader(bottom(rec.ResponseWriter), r.Body, limit)
 	return nil
 }
 

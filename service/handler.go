@@ -2,13 +2,12 @@ package service
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/httpx"
 	"github.com/surefoot-go/surefoot/observe"
 )
 
@@ -19,21 +18,35 @@ func (s *Service) handler() http.Handler {
 		x.Service = s.Name
 	}
 	x.Observe = fill(x.Observe, s.sinks)
+	x.Door = s.Door()
+	var mux http.ServeMux
+	whole := false // somebody answers for every path
 	for _, r := range s.paths {
 		r.h = r.make(x)
+		mux.Handle(r.pattern, r.h)
+		whole = whole || r.pattern == "/"
 	}
-	lost := x.Handle("(no route)", s.lost)
+	if !whole {
+		mux.Handle("/", s.others(x))
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.state.Load() == draining {
 			w.Header().Set("Connection", "close") // the client's next request goes elsewhere
 		}
-		_, pattern := s.mux.Handler(r)
-		switch {
-		case pattern != "":
-			s.mux.ServeHTTP(w, r)
-		case r.URL.Path == "/healthz": // unless the service has its own
-			s.health(w, r)
-		case r.URL.Path == "/readyz":
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// others answers what no pattern of the service matches.
+func (s *Service) others(x httpx.Server) http.Handler {
+	x.Door = nil // it costs less to answer than to ask
+	lost := x.Handle("(no route)", s.lost)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Pattern = "" // "/" is not the service's
+		switch r.URL.Path {
+		case "/healthz":
+			health(w)
+		case "/readyz":
 			s.readiness(w, r)
 		default:
 			lost.ServeHTTP(w, r)
@@ -87,52 +100,17 @@ func (v *verdict) Header() http.Header         { return v.header }
 func (v *verdict) Write(p []byte) (int, error) { return len(p), nil }
 func (v *verdict) WriteHeader(status int)      { v.status = status }
 
-// health says that the process lives; an orchestrator restarts it otherwise.
-func (s *Service) health(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
-
-// readiness says whether to send requests here.
-func (s *Service) readiness(w http.ResponseWriter, r *http.Request) {
-	switch s.state.Load() {
-	case starting:
-		say(w, http.StatusServiceUnavailable, "starting")
-		return
-	case draining:
-		say(w, http.StatusServiceUnavailable, "draining")
-		return
-	}
-	if s.Ready != nil {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
-		defer cancel()
-		if err := s.Ready(ctx); err != nil {
-			s.sinks.Log.WarnContext(ctx, "not ready", "err", err)
-			say(w, http.StatusServiceUnavailable, "not ready: "+errs.From(err).Message())
-			return
-		}
-	}
-	say(w, http.StatusOK, "ready")
-}
-
-func say(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text+"\n") // the prober may be gone
-}
-
 // server is the http.Server of a service: its limits keep slow strangers from
 // holding connections.
 func (s *Service) server(base context.Context) *http.Server {
-	h := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second, // 1 MiB, the default MaxBody, at 35 kB/s
-		IdleTimeout:       2 * time.Minute,  // longer than httpx.Client's 90s: the client closes first
-		MaxHeaderBytes:    64 << 10,
+	c := s.Clients.OrDefault()
+	return &http.Server{
+		Handler:           c.guarded(s.handler()),
+		ReadHeaderTimeout: off(c.Header),
+		WriteTimeout:      off(c.Stall), // until the guard extends it
+		IdleTimeout:       off(c.Idle),
+		MaxHeaderBytes:    c.MaxHeader,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(s.sinks.Log.Handler(), slog.LevelWarn),
 	}
-	if s.Server.MaxBody < 0 {
-		h.ReadTimeout = 0 // bodies without limit take as long as they take
-	}
-	return h
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"syscall"
 	"time"
 
@@ -43,6 +44,7 @@ func (s *Service) Run(ctx context.Context) (err error) {
 	// Requests outlive ctx, which only says to stop, by Drain and StopLimit.
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
+	defer s.watchDoor()()
 	r := &running{s: s, fatal: make(chan error, 2+len(s.Servers)), life: life, end: end}
 	r.start(l)
 	s.state.Store(ready)
@@ -71,6 +73,16 @@ func (s *Service) listen(ctx context.Context) (l net.Listener, err error) {
 				return nil, err
 			}
 		}
+	}
+	if s.Debug != "" {
+		if s.debug, err = (&net.ListenConfig{}).Listen(ctx, "tcp", debugAddr(s.Debug)); err != nil {
+			return nil, fmt.Errorf("service: cannot listen on Debug: %w", err)
+		}
+		defer func() {
+			if err != nil {
+				_ = s.debug.Close()
+			}
+		}()
 	}
 	if s.Listener != nil {
 		return s.Listener, nil
@@ -104,9 +116,13 @@ type running struct {
 	end     context.CancelCauseFunc
 	fatal   chan error // what ended by itself
 	http    *http.Server
+	debug   *http.Server // nil without Debug
+	asides  *safe.Task   // of debug
 	servers group
 	workers supervise.Tree
-	task    *safe.Task // of workers
+	mu      sync.Mutex
+	warming map[string]bool // workers that have not said that they are ready yet
+	task    *safe.Task      // of workers
 }
 
 // group is tasks with a ctx to end them by.
@@ -130,6 +146,9 @@ func (g *group) wait(ctx context.Context) error {
 }
 
 func (r *running) start(l net.Listener) {
+	r.warming = map[string]bool{}
+	announcing("", r.s.Workers, r.warming)
+	r.s.running.Store(r)
 	r.http = r.s.server(r.life)
 	r.servers.add(r.life, "http server", func(context.Context) error {
 		if err := r.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -137,6 +156,11 @@ func (r *running) start(l net.Listener) {
 		}
 		return nil
 	})
+	if l := r.s.debug; l != nil {
+		r.s.sinks.Log.Info("debug", "addr", l.Addr().String())
+		r.debug = &http.Server{Handler: r.s.debugHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
+		r.asides = safe.Go(r.life, "debug server", func(context.Context) error { return r.debug.Serve(l) })
+	}
 	for i, srv := range r.s.Servers {
 		name := fmt.Sprintf("server %d (%T)", i, srv)
 		r.servers.add(r.life, name, func(ctx context.Context) error {
@@ -194,6 +218,10 @@ func (r *running) stop(calm bool) error {
 		left = errors.Join(err, fmt.Errorf("service: %w", stuck))
 	}
 	<-r.task.Done()
+	if r.debug != nil { // it was there to the last
+		_ = r.debug.Close() // profiles need not finish
+		<-r.asides.Done()
+	}
 	if left != nil {
 		r.end(errors.New("service: the stop limit has passed"))
 		r.cut()

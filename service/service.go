@@ -31,6 +31,7 @@ import (
 	"github.com/surefoot-go/surefoot/httpx"
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience"
+	"github.com/surefoot-go/surefoot/resilience/shed"
 	"github.com/surefoot-go/surefoot/supervise"
 )
 
@@ -72,6 +73,20 @@ type Service struct {
 	// its Observe are filled in if empty.
 	Server httpx.Server
 
+	// Shed says how requests are admitted when there are more than the service
+	// can do; the zero value admits by priority and learns how many that is, a
+	// negative Max admits all. See Door, and httpx.Server.Classify in Server for
+	// who sets priorities.
+	Shed shed.Settings
+	// Clients bounds what slow clients may hold.
+	Clients Clients
+	// Debug is where to answer questions of the service's operators, host:port,
+	// on this machine only unless a host is named; "" means nowhere. GET
+	// /debug/breakers lists the guards of Client and PUT {"target","forced"}
+	// forces one ("open", "closed", "auto"); GET /debug/goroutines counts them by
+	// name, /debug/door shows the Door and /debug/pprof/ has runtime profiles.
+	Debug string
+
 	// Drain is how long the service goes on serving after it was told to stop,
 	// with /readyz saying 503, so that load balancers turn away first; 0 means
 	// 3s, negative means none. Kubernetes takes a few seconds to spread the
@@ -100,6 +115,12 @@ type Service struct {
 	paths []*route
 	ran   atomic.Bool
 	state atomic.Int32
+
+	doorOnce sync.Once
+	door     *shed.Door
+	board    resilience.Board
+	running  atomic.Pointer[running]
+	debug    net.Listener
 }
 
 const (
@@ -173,7 +194,7 @@ func (s *Service) Log() *slog.Logger { return s.Observe().Log }
 // it. Its requests carry the trace, the labels and the time left of their
 // context.
 func (s *Service) Client(target string, p resilience.Policy) *http.Client {
-	return httpx.Client{Service: s.Name, Target: target, Policy: p, Observe: s.Observe()}.HTTP()
+	return httpx.Client{Service: s.Name, Target: target, Policy: p, Observe: s.Observe(), Board: &s.board}.HTTP()
 }
 
 // HandleFunc serves requests that match pattern, as http.ServeMux understands
@@ -193,14 +214,15 @@ func (s *Service) Handle(pattern string, h http.Handler) {
 // route is a handler that is made when the service starts, when it is known
 // where to report to.
 type route struct {
-	make func(httpx.Server) http.Handler
-	h    http.Handler
+	pattern string
+	make    func(httpx.Server) http.Handler
+	h       http.Handler
 }
 
 func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.h.ServeHTTP(w, req) }
 
 func (s *Service) add(pattern string, make func(httpx.Server) http.Handler) {
-	r := &route{make: make}
+	r := &route{pattern: pattern, make: make}
 	s.mux.Handle(pattern, r)
 	s.paths = append(s.paths, r)
 }

@@ -129,7 +129,7 @@ func TestServes(t *testing.T) {
 			"/hello/ada": {200, `"ada"`},
 			"/plain":     {200, "plain"},
 			"/healthz":   {200, "ok"},
-			"/readyz":    {503, "not ready: no database"},
+			"/readyz":    {503, `{"ready":false,"reasons":["no database"]}`},
 			"/panic":     {500, "internal_error"},
 			"/nowhere":   {404, "not_found"},
 		} {
@@ -194,7 +194,7 @@ func TestDrains(t *testing.T) {
 		told := time.Now()
 		stop()
 		synctest.Wait()
-		if status, body := get(t, c, "/readyz"); status != 503 || body != "draining" {
+		if status, body := get(t, c, "/readyz"); status != 503 || body != `{"ready":false,"reasons":["draining"]}` {
 			t.Errorf("/readyz: %d %s", status, body)
 		}
 		time.Sleep(2900 * time.Millisecond)

@@ -30,8 +30,10 @@ func pour(t *testing.T, s shed.Settings, length time.Duration, streams ...stream
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		begin := time.Now()
-		for i, st := range streams {
+		for _, st := range streams {
 			fates[st.op] = &fate{}
+		}
+		for i, st := range streams {
 			wg.Go(func() {
 				r := rand.New(rand.NewPCG(uint64(i), 55))
 				for next := time.Duration(0); next < length; {
