@@ -235,7 +235,8 @@ func (p Pick) Elapsed() time.Duration {
 	return p.s.clock() - p.at
 }
 
-// Done tells how the call ended and how long the instance took to answer. It
+// Done tells how the call ended and how long the instance took to answer; a
+// negative latency is not known, as of a stream, whose length says nothing. It
 // reports whether the instance was ejected because of it.
 func (p Pick) Done(o Outcome, latency time.Duration) (ejected bool) {
 	if p.m == nil {
@@ -243,7 +244,7 @@ func (p Pick) Done(o Outcome, latency time.Duration) (ejected bool) {
 	}
 	rules := p.b.rules()
 	p.m.calls.Add(-1)
-	if o != Failure {
+	if o != Failure && latency >= 0 {
 		p.m.done(p.at+latency, rules, p.s.mean, o, latency)
 		return false
 	}

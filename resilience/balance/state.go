@@ -127,8 +127,10 @@ func (s *state) done(now time.Duration, rules *Settings, all *average, o Outcome
 		s.row = 0
 		s.age(now, rules)
 		s.good++
-		s.late.add(now, rules.Window, took)
-		all.add(now, rules.Window, took)
+		if latency >= 0 {
+			s.late.add(now, rules.Window, took)
+			all.add(now, rules.Window, took)
+		}
 		return false
 	case Failure:
 		s.counts.Failures++
