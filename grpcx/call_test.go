@@ -81,7 +81,7 @@ func TestTelemetryOfOneCall(t *testing.T) {
 					t.Errorf("error.type %q", s.attr("error.type"))
 				}
 			}
-			for k, want := range map[string]string{"peer.service": "shop", "service.peer.name": "shop", "surefoot.lane": "v2", "server.address": "bufconn"} {
+			for k, want := range map[string]string{"peer.service": "shop", "service.peer.name": "shop", "surefoot.lane": "v2", "surefoot.peer.version": "v2", "server.address": "bufconn"} {
 				if got := client.attr(k); got != want {
 					t.Errorf("client %s = %q, want %q", k, got, want)
 				}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/surefoot-go/surefoot/errs"
@@ -106,6 +107,48 @@ func TestHedgesNeverMix(t *testing.T) {
 	if n := tries.Load(); n < 800 {
 		t.Errorf("%d tries for 400 calls: nothing was hedged", n)
 	}
+}
+
+// plain is a codec of somebody's own, whose messages are no protobuf.
+type plain struct{}
+
+func (plain) Name() string                    { return "plain" }
+func (plain) Marshal(v any) ([]byte, error)   { return []byte(*v.(*string)), nil }
+func (plain) Unmarshal(b []byte, v any) error { *v.(*string) = string(b); return nil }
+
+func TestHedgeWithAnotherCodec(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := bufconn.Listen(1 << 16)
+		srv := grpc.NewServer(grpc.ForceServerCodec(plain{}))
+		var tries atomic.Int32
+		srv.RegisterService(&grpc.ServiceDesc{ServiceName: "test.Service", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{
+			MethodName: "Do", Handler: func(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+				var in string
+				if err := dec(&in); err != nil {
+					return nil, err
+				}
+				if tries.Add(1) == 1 {
+					<-ctx.Done()
+				}
+				return &in, ctx.Err()
+			}}}}, nil)
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(l) }()
+		client := grpcx.Client{Target: "s", Observe: silent, Policy: resilience.Policy{Idempotent: true, Hedge: hedge.Settings{Max: 1, Delay: 10 * ms}}}
+		conn, err := grpc.NewClient("passthrough:///x", append(client.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultCallOptions(grpc.ForceCodec(plain{})),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, out := "hello", "old"
+		if err := conn.Invoke(t.Context(), unaryMethod, &in, &out); err != nil || out != "hello" || tries.Load() != 2 {
+			t.Errorf("%q, %v, %d tries", out, err, tries.Load())
+		}
+		conn.Close()
+		srv.Stop()
+		<-done
+	})
 }
 
 func TestMethods(t *testing.T) {

@@ -10,7 +10,8 @@
 //		grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 //
 // It chooses no credentials and finds no instances: pass grpc's own options and
-// target for both. Generated code needs no change.
+// target for both, or tell a Balanced which instances there are. Generated code
+// needs no change.
 package grpcx
 
 //go:generate protoc -I surefoot/errs/v1=errsv1 --go_out=. --go_opt=module=github.com/surefoot-go/surefoot/grpcx surefoot/errs/v1/chain.proto

@@ -14,7 +14,8 @@ import (
 //
 // A name that is not in conns, "" included, means conns[""] where there is one
 // and otherwise the first by name: let that be the stable one. conns must not
-// be empty. The caller keeps the connections and closes them.
+// be empty. The caller keeps the connections and closes them. For versions that
+// come and go, and several instances of each, see Balanced.
 func Lanes(conns map[string]grpc.ClientConnInterface, pick func(ctx context.Context) string) grpc.ClientConnInterface {
 	if len(conns) == 0 {
 		panic("grpcx: Lanes without a connection")
