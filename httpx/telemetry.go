@@ -70,6 +70,7 @@ type serverTelemetry struct {
 	durations observe.Attributes[answered]
 	failures  *observe.Failures
 	refusals  *observe.Refusals
+	panics    *observe.Panics
 }
 
 // answered is what the histogram of durations is counted by.
@@ -99,6 +100,7 @@ func newServerTelemetry(s Server, op string) *serverTelemetry {
 		metric.WithUnit("s"), metric.WithDescription("Duration of HTTP server requests."), seconds)
 	t.failures = observe.NewFailures(m, op)
 	t.refusals = observe.NewRefusals(m, s.Observe.Log, op)
+	t.panics = observe.NewPanics(m)
 	return t
 }
 
@@ -113,13 +115,20 @@ func (t *serverTelemetry) start(ctx context.Context, r *http.Request) (context.C
 	if route != "" {
 		attrs = append(attrs, keyRoute.String(route))
 	}
-	return t.tracer.Start(ctx, spanName(r, route, t.op), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attrs...))
+	return t.tracer.Start(ctx, spanName(r, route, t.op), serverKind, trace.WithAttributes(attrs...))
 }
+
+// serverKind is one option for all spans.
+var serverKind = trace.WithSpanKind(trace.SpanKindServer)
 
 // spanName is "{method} {route}", as the conventions say, with the operation
 // where no route is known.
 func spanName(r *http.Request, route, op string) string {
-	return method(r) + " " + or(route, op)
+	m := method(r)
+	if p := r.Pattern; route != "" && len(p) == len(m)+1+len(route) && p[:len(m)] == m && p[len(m)] == ' ' {
+		return p // it is that already
+	}
+	return m + " " + or(route, op)
 }
 
 func scheme(r *http.Request) string {
