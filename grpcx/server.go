@@ -190,7 +190,15 @@ func (c *request) serve(ctx context.Context, run func(context.Context) error) (e
 	if left, ok := flow.Remaining(ctx); ok && left <= 0 {
 		err = errs.New(errs.Timeout, method, "the time allowed for this request was already over").Because(flow.ErrExpired)
 	} else {
-		err = safe.Call(func() error { return run(ctx) })
+		returned := false
+		err = safe.Call(func() error {
+			err := run(ctx)
+			returned = true
+			return err
+		})
+		if !returned && err != nil {
+			h.tell.panics.Count(ctx, method)
+		}
 		outcome = outcomeOf(ctx, err)
 	}
 	if err == nil {

@@ -56,6 +56,7 @@ type telemetry struct {
 	tracer   trace.Tracer
 	meter    metric.Meter
 	duration metric.Float64Histogram
+	panics   *observe.Panics
 }
 
 func newTelemetry(s Server) *telemetry {
@@ -63,6 +64,7 @@ func newTelemetry(s Server) *telemetry {
 	t := &telemetry{log: s.Observe.Log, success: s.LogSuccess, tracer: sinks.Tracer.Tracer(scope), meter: sinks.Meter.Meter(scope)}
 	t.duration, _ = t.meter.Float64Histogram("rpc.server.call.duration", metric.WithUnit("s"),
 		metric.WithDescription("Measures the duration of an incoming Remote Procedure Call (RPC)."), seconds)
+	t.panics = observe.NewPanics(t.meter)
 	return t
 }
 

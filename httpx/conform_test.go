@@ -18,6 +18,7 @@ import (
 	"github.com/surefoot-go/surefoot/httpx"
 	"github.com/surefoot-go/surefoot/resilience"
 	"github.com/surefoot-go/surefoot/resilience/retry"
+	"github.com/surefoot-go/surefoot/safe"
 )
 
 // The same failure, seen at A after it crossed C -> B -> A: id, message,
@@ -215,5 +216,35 @@ func TestHalfAFailure(t *testing.T) {
 		resp.Body.Close()
 		client.CloseIdleConnections()
 		bank.Close()
+	}
+}
+
+// A handler's panic is counted by its operation, once; one that it only returns
+// as its error, and http.ErrAbortHandler, are not.
+func TestPanicsAreCounted(t *testing.T) {
+	caught := safe.Call(func() error { panic(secret) })
+	for _, c := range []struct {
+		name string
+		h    handlerFunc
+		want int
+	}{
+		{"panic", func(http.ResponseWriter, *http.Request) error { panic(secret) }, 1},
+		{"panic after an answer", func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(404); panic(secret) }, 1},
+		{"another's panic", func(http.ResponseWriter, *http.Request) error { return caught }, 0},
+		{"error", func(http.ResponseWriter, *http.Request) error { return errors.New(secret) }, 0},
+		{"abort", func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) }, 0},
+		{"good", func(http.ResponseWriter, *http.Request) error { return nil }, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var s spy
+			func() {
+				defer func() { _ = recover() }() // of http.ErrAbortHandler
+				serve(httpx.Server{Service: "shop", Observe: s.sinks()}, c.h, nil)
+			}()
+			got := s.recorded("surefoot.panics")
+			if len(got) != c.want || len(got) > 0 && got[0].attrs["surefoot.goroutine"] != "order.Place" {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }

@@ -231,8 +231,13 @@ func (h *handler) run(rec *recorder, r *http.Request, q *request, expired bool) 
 	} else {
 		err = h.limit(rec, r)
 	}
+	returned := false
 	if err == nil {
-		err = safe.Call(func() error { return h.fn(rec, r) })
+		err = safe.Call(func() error {
+			err := h.fn(rec, r)
+			returned = true
+			return err
+		})
 	}
 	if err == nil {
 		return whole
@@ -240,6 +245,9 @@ func (h *handler) run(rec *recorder, r *http.Request, q *request, expired bool) 
 	if p, ok := errors.AsType[*safe.Panic](err); ok {
 		if q.panicked = true; p.Value == http.ErrAbortHandler {
 			return aborted
+		}
+		if !returned { // one that fn returned was counted where it was
+			h.tell.panics.Count(r.Context(), h.op)
 		}
 	}
 	q.fail(r, h.server, err)
