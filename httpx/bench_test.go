@@ -125,8 +125,8 @@ func TestClientAllocations(t *testing.T) {
 		most float64
 	}{
 		{"policies", policiesOnly.New(), 2},
-		{"defaults", defaults.New(), 9},
-		{"defaults and telemetry", told.New(), 24},
+		{"defaults", defaults.New(), 8},
+		{"defaults and telemetry", told.New(), 19},
 	} {
 		got := count(c.tr) - bare
 		t.Logf("%s: %v allocations more than the wire's %v", c.name, got, bare)

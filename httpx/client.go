@@ -86,7 +86,7 @@ func (c Client) New() *Transport {
 	}
 	t.calls.New = func() any {
 		x := &call{t: t}
-		x.run = x.try
+		x.run, x.opts[0] = x.try, resilience.Hold[*http.Response](nil, discard)
 		return x
 	}
 	return t
@@ -181,10 +181,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err = t.check(req.URL); err != nil {
 		err = t.failure(ctx, req, err)
 	} else {
-		opts := [...]resilience.Option[*http.Response]{
-			repeatable(req), resilience.Named[*http.Response](x.name), resilience.Hold[*http.Response](nil, discard),
+		opts := x.opts[:2]
+		if opts[1] = repeatable(req); x.name != "" {
+			opts = append(opts, resilience.Named[*http.Response](x.name))
 		}
-		resp, err = resilience.Do(ctx, t.guard, x.run, opts[:]...)
+		resp, err = resilience.Do(ctx, t.guard, x.run, opts...)
 	}
 	tries, mistake, begun := x.tries.Load(), x.mistake, x.begun
 	x.reset()

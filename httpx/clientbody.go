@@ -1,7 +1,6 @@
 package httpx
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -44,7 +43,7 @@ func (x *call) read(ctx context.Context, resp *http.Response, life *exchange, li
 		life.watch(ctx)
 		from = life
 	}
-	b := &readBody{target: x.t.client.Target}
+	b := &readBody{t: x.t}
 	buf := b.room[:0]
 	if n := resp.ContentLength; n >= int64(len(b.room)) && n <= limit {
 		buf = make([]byte, 0, n+1)
@@ -73,7 +72,7 @@ func (x *call) read(ctx context.Context, resp *http.Response, life *exchange, li
 	if m := x.t.client.MaxBody; m > 0 && int64(len(buf)) > m {
 		buf, b.more = buf[:m], x.t.tooLarge(x.req)
 	}
-	b.r.Reset(buf)
+	b.rest = buf
 	return b, nil
 }
 
@@ -97,29 +96,40 @@ func (t *Transport) tooLarge(req *http.Request) error {
 		Because(errors.New("httpx: the answer is larger than MaxBody, " + strconv.FormatInt(t.client.MaxBody, 10) + " bytes"))
 }
 
-// readBody is a body that has been read.
+// readBody is a body that has been read. A tiny one is in the same allocation.
 type readBody struct {
-	r      bytes.Reader
-	target string
-	more   error // what there is instead of more; nil means nothing
-	room   [128]byte
+	t    *Transport
+	rest []byte
+	more error // what there is instead of more; nil means nothing
+	room [64]byte
 }
 
 func (b *readBody) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	if err == io.EOF && b.more != nil {
-		err = b.more
+	n := copy(p, b.rest)
+	if b.rest = b.rest[n:]; n > 0 || len(p) == 0 {
+		return n, nil
 	}
-	return n, err
+	return 0, b.end()
 }
 
 // WriteTo saves io.Copy its buffer.
 func (b *readBody) WriteTo(w io.Writer) (int64, error) {
-	n, err := b.r.WriteTo(w)
+	n, err := w.Write(b.rest)
+	b.rest = b.rest[n:]
+	if err == nil && len(b.rest) > 0 {
+		err = io.ErrShortWrite
+	}
 	if err == nil {
 		err = b.more
 	}
-	return n, err
+	return int64(n), err
+}
+
+func (b *readBody) end() error {
+	if b.more != nil {
+		return b.more
+	}
+	return io.EOF
 }
 
 // Close does nothing: the connection is back in its pool already.
@@ -135,7 +145,7 @@ func (*emptyBody) Close() error             { return nil }
 func targetOf(r io.Reader) string {
 	switch b := r.(type) {
 	case *readBody:
-		return b.target
+		return b.t.client.Target
 	case *emptyBody:
 		return b.target
 	case *exchange:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/flow"
+	"github.com/surefoot-go/surefoot/resilience"
 	"github.com/surefoot-go/surefoot/resilience/balance"
 )
 
@@ -24,6 +25,7 @@ import (
 type call struct {
 	t     *Transport
 	run   func(context.Context) (*http.Response, error) // try, bound once
+	opts  [3]resilience.Option[*http.Response]          // of run; the first never changes
 	req   *http.Request
 	name  string        // for Policy.Methods; "" if there are none
 	begun time.Duration // since t.epoch
@@ -154,7 +156,8 @@ func (x *call) exchange(ctx context.Context, to *destination, n int, traced bool
 	var life *exchange
 	if t.client.ReadTimeout > 0 || !same(ctx, req.Context()) {
 		life = &exchange{t: t, req: req, values: ctx, parent: ctx}
-		out = req.WithContext(life)
+		life.out = *req.WithContext(life) // which is inlined, so there is no other allocation
+		out = &life.out
 	} else if traced || n > 0 || to.balanced || carries(ctx, req.Header) {
 		out = req.WithContext(ctx)
 	}

@@ -20,13 +20,14 @@ var (
 // with its try until the answer is there and with the caller's from then on, and
 // the body of the answer, if it is long, with the limits on reading it.
 //
-// It is one allocation. As a context it makes no channel and watches nobody
+// It is one allocation, with the request sent. As a context it makes no channel and watches nobody
 // until asked for Done, and starts no goroutine: it has the AfterFunc that
 // package context looks for in contexts that are not its own.
 type exchange struct {
 	t      *Transport
 	req    *http.Request
 	values context.Context
+	out    http.Request // what is sent
 
 	mu     sync.Mutex
 	parent context.Context // ends it; nil means nobody
