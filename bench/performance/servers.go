@@ -82,7 +82,7 @@ func (f figures) flight() (string, []result) {
 		return v
 	}
 	const head = "\n100,000 requests in flight in one process: asked, and asking a downstream, over HTTP/2 in the clear through loopback sockets,\n" +
-		"250 requests to a connection; 5,000 requests a second in an open loop, each held by the downstream for 21 s, so that all are in\n" +
+		"250 requests to a connection; 4,000 requests a second in an open loop, each held by the downstream for 26 s, so that all are in\n" +
 		"flight before the first is answered. On ours every guard and all telemetry is on, on both sides; the door's 10,000 is raised.\n" +
 		"p50, p99 and max are what a request took beyond the downstream's time, counted from when it was due. (`go run ./bench/serving -inflight 100000`)\n\n"
 	if _, ok := f.median(flightCase, ours, "most"); !ok {

@@ -25,6 +25,7 @@ type h2 struct {
 	frames *http2.Framer
 	decode *hpack.Decoder
 	proven bool            // the header block being read has proof
+	said   string          // what it had instead
 	good   map[uint32]bool // streams under way that have shown proof
 	eaten  uint32
 
@@ -45,8 +46,13 @@ func newH2(c net.Conn, request []hpack.HeaderField, data []byte, proof hpack.Hea
 	}
 	h.header = *block
 	h.decode = hpack.NewDecoder(4096, func(f hpack.HeaderField) {
-		if f.Name == h.proof.Name && f.Value == h.proof.Value {
+		if f.Name != h.proof.Name {
+			return
+		}
+		if f.Value == h.proof.Value {
 			h.proven = true
+		} else {
+			h.said = f.Value
 		}
 	})
 	h.frames = http2.NewFramer(h.out, h.in)

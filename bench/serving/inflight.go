@@ -36,7 +36,10 @@ type flightPlan struct {
 	hold    time.Duration
 }
 
-const streams = 250 // requests to a connection, the usual limit
+const (
+	streams = 250 // requests to a connection, the usual limit
+	burst   = 5   // requests in a row over the same connection
+)
 
 // serveH2 is serveHTTP for HTTP/2 in the clear.
 func serveH2(l net.Listener, h http.Handler, flight *inFlight, also ...func()) server {
@@ -84,14 +87,6 @@ func hold() (time.Duration, error) { return time.ParseDuration(os.Getenv(envHold
 func flightDownstream(_ context.Context, l net.Listener) (server, error) {
 	d, err := hold()
 	return downstream(l, d), err
-}
-
-// downstream answers after d.
-func downstream(l net.Listener, d time.Duration) server {
-	return serveH2(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		wait(r.Context(), d)
-		bare(w, r)
-	}), new(inFlight))
 }
 
 func flightBare(_ context.Context, l net.Listener) (server, error) {
@@ -156,6 +151,7 @@ func relay(w http.ResponseWriter, r *http.Request, client *http.Client, addr str
 // flown is what became of the requests.
 type flown struct {
 	answered, wrong int
+	said            string          // the status of one of the wrong
 	extra           []time.Duration // beyond the downstream's time, sorted
 }
 
@@ -186,8 +182,12 @@ func (p flightPlan) fly(ctx context.Context, addr string, full func()) (flown, e
 		if err != nil {
 			return flown{}, err
 		}
-		f := &flightConn{h2: h, expect: min(streams, p.n-i*streams), sent: map[uint32]time.Time{}}
-		conns[i] = f
+		conns[i] = &flightConn{h2: h, sent: map[uint32]time.Time{}}
+	}
+	for i := range p.n {
+		conns[i/burst%len(conns)].expect++
+	}
+	for _, f := range conns {
 		g.Go(ctx, func(ctx context.Context) error { return over(ctx, f.receive()) })
 	}
 	err := p.send(ctx, conns)
@@ -197,6 +197,9 @@ func (p flightPlan) fly(ctx context.Context, addr string, full func()) (flown, e
 	for _, c := range conns {
 		sum.answered += c.answered
 		sum.wrong += c.wrong
+		if c.wrong > 0 {
+			sum.said = c.said
+		}
 		for _, d := range c.took {
 			sum.extra = append(sum.extra, d-p.hold)
 		}
@@ -219,9 +222,14 @@ func (p flightPlan) send(ctx context.Context, conns []*flightConn) error {
 			return ctx.Err()
 		}
 		due := min(int(time.Since(began)*time.Duration(p.rate)/time.Second), p.n)
-		for ; sent < due; sent++ {
-			at := began.Add(time.Duration(sent) * time.Second / time.Duration(p.rate))
-			if err := conns[sent%len(conns)].begin(at); err != nil {
+		for sent < due {
+			c := conns[sent/burst%len(conns)]
+			for last := min(due, (sent/burst+1)*burst); sent < last; sent++ {
+				if err := c.begin(began.Add(time.Duration(sent) * time.Second / time.Duration(p.rate))); err != nil {
+					return err
+				}
+			}
+			if err := c.flush(); err != nil {
 				return err
 			}
 		}
@@ -247,7 +255,7 @@ func (c *flightConn) begin(at time.Time) error {
 		return err
 	}
 	c.sent[id] = at
-	return c.flush()
+	return nil
 }
 
 func (c *flightConn) receive() error {
@@ -318,6 +326,9 @@ func runInflight(ctx context.Context, p flightPlan, bench bool, stdout, stderr i
 		f, err := p.through(ctx, name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
+		}
+		if f.wrong > 0 {
+			fmt.Fprintf(stderr, "serving: %d requests failed through %s, one with status %s\n", f.wrong, name, f.said)
 		}
 		format := "%-10s %.0f in flight at once, %d lost, %d failed, %.0f B and %d goroutines each, beyond the downstream's time p50 %.2f ms, p99 %.2f ms, max %.2f ms, %.1f µs CPU\n"
 		if bench {

@@ -54,8 +54,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	f.StringVar(&p.only, "only", "", "the cases to run, as a regular expression: HTTPServer/always, GRPCServer/1percent, ...")
 	bench := f.Bool("bench", false, "print each round as go test prints a benchmark")
 	flight := f.Int("inflight", 0, "instead: have so many requests in flight at once")
-	hold := f.Duration("hold", 21*time.Second, "with -inflight: how long the downstream takes to answer")
-	rate := f.Int("rate", 5000, "with -inflight: requests a second")
+	hold := f.Duration("hold", 26*time.Second, "with -inflight: how long the downstream takes to answer")
+	rate := f.Int("rate", 4000, "with -inflight: requests a second")
 	serve := f.String("serve", "", "be the server of this name (how the program calls itself)")
 	profile := f.String("profile", "", "with -serve: where to write a CPU profile")
 	if err := f.Parse(args); err != nil {
