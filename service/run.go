@@ -42,7 +42,7 @@ func (s *Service) Run(ctx context.Context) (err error) {
 		return setupError{err}
 	}
 	// Requests outlive ctx, which only says to stop, by Drain and StopLimit.
-	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	life, end := context.WithCancelCause(supervise.CountPanics(context.WithoutCancel(ctx), s.sinks))
 	defer end(nil)
 	defer s.watchDoor()()
 	r := &running{s: s, fatal: make(chan error, 2+len(s.Servers)), life: life, end: end}
