@@ -32,7 +32,6 @@ func limited[T any](ctx context.Context, m *moment, fn func(ctx context.Context)
 		return t, err
 	}
 	defer func() { p.leave(t.load) }() // Ignored also when fn ends the goroutine
-	m.now = time.Now()
 	t, err = timed(ctx, m, fn)
 	return t, err
 }
@@ -50,32 +49,46 @@ func (p *place) leave(o limit.Outcome) {
 
 // enter waits until the limits let the call through, but no longer than they
 // say and than the call has time. The error is ctx's, or that of a call over a
-// limit; the call then holds nothing.
+// limit; the call then holds nothing. m.now is when the wait was over.
 func (g *Guard) enter(ctx context.Context, m *moment) (p place, err error) {
-	wait := ctx
-	if !m.deadline.IsZero() {
-		l := later(ctx, m.deadline)
-		defer l.end()
-		wait = l
-	}
 	if m.r.bulkhead {
-		if p.permit, err = g.bulkhead.Acquire(wait); err != nil {
-			return place{}, g.over(ctx, byBulkhead, patience)
+		var free bool
+		if p.permit, free = g.bulkhead.Try(); !free {
+			err = m.wait(ctx, func(ctx context.Context) (err error) { p.permit, err = g.bulkhead.Acquire(ctx); return err })
+			if err != nil {
+				return place{}, g.over(ctx, byBulkhead, patience)
+			}
 		}
 	}
-	if m.r.rate {
-		if err = g.rate.Wait(wait); err != nil {
+	if m.r.rate && !g.rate.Allow() {
+		if m.wait(ctx, g.rate.Wait) != nil {
 			p.permit.Release()
 			return place{}, g.over(ctx, byRate, g.rate.Delay())
 		}
 	}
 	if m.r.adaptive {
-		if p.trial, err = g.adaptive.Load().Acquire(wait); err != nil {
-			p.permit.Release()
-			return place{}, g.over(ctx, byAdaptive, patience)
+		a, free := g.adaptive.Load(), false
+		if p.trial, free = a.Try(); !free {
+			err = m.wait(ctx, func(ctx context.Context) (err error) { p.trial, err = a.Acquire(ctx); return err })
+			if err != nil {
+				p.permit.Release()
+				return place{}, g.over(ctx, byAdaptive, patience)
+			}
 		}
 	}
 	return p, nil
+}
+
+// wait gives acquire a ctx that ends with the call's time.
+func (m *moment) wait(ctx context.Context, acquire func(context.Context) error) error {
+	if !m.deadline.IsZero() {
+		l := later(ctx, m.deadline)
+		defer l.end()
+		ctx = l
+	}
+	err := acquire(ctx)
+	m.now = time.Now()
+	return err
 }
 
 // What a refused call is told to wait: nobody knows when a place is free, so the

@@ -12,6 +12,7 @@ package breaker
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -105,12 +106,16 @@ type Breaker struct {
 	settings atomic.Pointer[Settings]
 	base     atomic.Pointer[time.Time] // see clock
 	until    atomic.Pointer[time.Time] // when the present opening ends: lets an open breaker refuse without the lock
-	refused  atomic.Uint64             // so, in addition to the machine's count
 	gate     atomic.Uint64             // generation<<2 | state: lets a closed breaker admit without the lock, if it is not watched
+	slotEnd  atomic.Int64              // until then, ns since base, successes count in good and not under the lock
+
+	_        [64]byte      // what is above is read by all and seldom changes; this keeps it apart from what does
+	refused  atomic.Uint64 // without the lock, in addition to the machine's count
 	mu       sync.Mutex
 	m        machine
 	forced   Forced
 	forcedAt time.Time
+	good     stripes
 }
 
 // New returns a closed breaker that follows s.
@@ -125,6 +130,8 @@ func (b *Breaker) Set(s Settings) {
 	s = s.OrDefault()
 	now := time.Now()
 	b.mu.Lock()
+	b.fold()
+	b.slotEnd.Store(0) // until the machine has begun a window of that width
 	b.settings.Store(&s)
 	change, changed := Change{}, false
 	if s.Rule == Off && b.m.state != Closed {
@@ -210,8 +217,12 @@ func (p Permit) Done(o Outcome, err error) bool {
 	}
 	var now time.Time
 	var draw float64
-	if o == Success && State(b.gate.Load()&3) == Closed {
-		now = b.clock()
+	if o == Success && b.gate.Load() == p.gen<<2|uint64(Closed) {
+		var since int64
+		if now, since = b.clock(); since < b.slotEnd.Load() {
+			b.good.add()
+			return false
+		}
 	} else {
 		now = time.Now()
 	}
@@ -219,11 +230,13 @@ func (p Permit) Done(o Outcome, err error) bool {
 		draw = rand.Float64()
 	}
 	b.mu.Lock()
+	b.fold()
 	before := b.m.gen
 	change, changed := b.m.done(now, b.rules(), p.gen, o, err, draw)
 	if b.m.gen != before {
 		b.publish()
 	}
+	b.extend()
 	b.mu.Unlock()
 	if changed {
 		b.tell(change)
@@ -237,6 +250,7 @@ func (p Permit) Done(o Outcome, err error) bool {
 func (b *Breaker) Record(o Outcome, err error) bool {
 	now, draw := time.Now(), rand.Float64()
 	b.mu.Lock()
+	b.fold()
 	before := b.m.gen
 	if b.m.state == HalfOpen && b.m.ramp.IsZero() {
 		b.m.flying++
@@ -252,17 +266,38 @@ func (b *Breaker) Record(o Outcome, err error) bool {
 	return changed
 }
 
+// fold tells the machine of the successes that it has not heard of. mu is held.
+func (b *Breaker) fold() {
+	if n := b.good.take(); n != 0 {
+		b.m.succeed(int(n), b.rules())
+	}
+}
+
+// extend lets successes count without the lock until the window turns. mu is
+// held.
+func (b *Breaker) extend() {
+	end := int64(0)
+	base, s := b.base.Load(), b.rules()
+	if base != nil && b.m.state == Closed && s.Rule == Windowed && b.m.width == s.width() {
+		end = int64(b.m.epoch.Add(b.m.width * time.Duration(b.m.head+1)).Sub(*base))
+	}
+	if b.slotEnd.Load() != end {
+		b.slotEnd.Store(end)
+	}
+}
+
 // clock is a cheaper time.Now: it reads the monotonic clock only. Its wall time
 // does not follow when the system's clock is set, so it is not for a time that
-// anybody is shown.
-func (b *Breaker) clock() time.Time {
+// anybody is shown. The other result is the time since base, in ns.
+func (b *Breaker) clock() (time.Time, int64) {
 	base := b.base.Load()
 	if base == nil {
 		now := time.Now()
 		b.base.CompareAndSwap(nil, &now)
-		return now
+		return now, math.MaxInt64 // ask the machine
 	}
-	return base.Add(time.Since(*base))
+	d := time.Since(*base)
+	return base.Add(d), int64(d)
 }
 
 // watched is, in the gate, a closed breaker whose Allow must look at the clock:
@@ -284,7 +319,8 @@ func (b *Breaker) publish() {
 	}
 	if state == uint64(Open) {
 		if known := b.until.Load(); known == nil || *known != until {
-			b.until.Store(&until) // before the gate that leads to it
+			end := until        // only an opening costs an allocation
+			b.until.Store(&end) // before the gate that leads to it
 		}
 	}
 	b.gate.Store(b.m.gen<<2 | state)
@@ -325,6 +361,7 @@ func (b *Breaker) Wait() time.Duration {
 func (b *Breaker) Snapshot() Snapshot {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.fold()
 	s := b.m.snapshot()
 	s.Counts.Rejected += b.refused.Load()
 	s.Forced, s.ForcedAt = b.forced, b.forcedAt

@@ -160,6 +160,17 @@ func (m *machine) count(now time.Time, s *Settings, o Outcome) {
 	m.bad++
 }
 
+// succeed counts n successes that ended before the window turned.
+func (m *machine) succeed(n int, s *Settings) {
+	m.counts.Successes += uint64(n)
+	if m.state != Closed || s.Rule != Windowed {
+		return
+	}
+	m.ring[m.head%slots].ok += n
+	m.ok += n
+	m.consecutive = 0
+}
+
 // trips says whether the window opens the breaker.
 func (m *machine) trips(s *Settings) bool {
 	if s.Rule == Consecutive {
@@ -187,7 +198,7 @@ func (m *machine) turn(now time.Time, s *Settings) {
 	if s.Rule == Consecutive {
 		return
 	}
-	width := max(s.Interval/slots, 1)
+	width := s.width()
 	if m.epoch.IsZero() || width != m.width {
 		m.forget(now)
 		m.width = width

@@ -96,3 +96,6 @@ func (s Settings) OrDefault() Settings {
 	}
 	return s
 }
+
+// width is how long a slot of Windowed's window lasts.
+func (s *Settings) width() time.Duration { return max(s.Interval/slots, 1) }

@@ -112,6 +112,16 @@ type Trial struct {
 	start int64
 }
 
+// Try is Acquire for those who do not wait: false if no place is free or others
+// wait for one, which is counted nowhere and teaches nothing.
+func (a *Adaptive) Try() (Trial, bool) {
+	a.rules()
+	if s := a.gate.try(); s != nil {
+		return Trial{a, s, s.gen(), now()}, true
+	}
+	return Trial{}, false
+}
+
 // Acquire asks for a place: the answer is a Trial to be handed back with Done
 // exactly once, however the call ends; or ErrLimit if there is none within
 // MaxWait; or ctx's error if ctx ended before.

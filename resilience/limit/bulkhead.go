@@ -90,6 +90,19 @@ func (p Permit) Release() bool {
 	return p.g.release(p.s, p.gen)
 }
 
+// Try is Acquire for those who do not wait: false if no place is free or others
+// wait for one, which is counted nowhere.
+func (b *Bulkhead) Try() (Permit, bool) {
+	s := b.settings.Load()
+	if s == nil || s.Max < 0 {
+		return Permit{}, true
+	}
+	if got := b.gate.try(); got != nil {
+		return Permit{&b.gate, got, got.gen()}, true
+	}
+	return Permit{}, false
+}
+
 // Acquire asks for a place: the answer is a Permit to be released exactly once,
 // however the call ends; or ErrLimit if there is none within MaxWait; or ctx's
 // error if ctx ended before.

@@ -303,3 +303,47 @@ func TestConcurrencyLimitsAllocateNothing(t *testing.T) {
 		}
 	}
 }
+
+// As many callers as places: none is ever refused, wherever the free place is.
+func TestBulkheadRefusesOnlyWhenFull(t *testing.T) {
+	for _, n := range []int{1, 2, 5, 9, 40} {
+		b := limit.NewBulkhead(limit.BulkheadSettings{Max: n})
+		var refused atomic.Int64
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				for range 20000 / n {
+					p, err := b.Acquire(t.Context())
+					if err != nil {
+						refused.Add(1)
+						continue
+					}
+					runtime.Gosched()
+					p.Release()
+				}
+			})
+		}
+		wg.Wait()
+		if got := b.Snapshot(); refused.Load() != 0 || got != (limit.BulkheadSnapshot{}) {
+			t.Errorf("%d callers of %d places: %d refused, %+v", n, n, refused.Load(), got)
+		}
+	}
+}
+
+func TestTry(t *testing.T) {
+	var free limit.Bulkhead
+	if p, ok := free.Try(); !ok || !p.Release() {
+		t.Error("no limit, and no place")
+	}
+	b := limit.NewBulkhead(limit.BulkheadSettings{Max: 1})
+	p, ok := b.Try()
+	if _, again := b.Try(); !ok || again || b.Snapshot().Refused != 0 {
+		t.Errorf("%v, %v, %+v", ok, again, b.Snapshot())
+	}
+	p.Release()
+	var a limit.Adaptive
+	trial, ok := a.Try()
+	if s := a.Snapshot(); !ok || s.Running != 1 || !trial.Done(limit.Success) || trial.Done(limit.Success) {
+		t.Errorf("%v, %+v", ok, s)
+	}
+}

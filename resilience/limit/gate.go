@@ -6,14 +6,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
-// gate is a counting semaphore whose units are slots on a lock-free free list,
-// with a queue behind it. A slot's generation makes a permit good for exactly
+// gate is a counting semaphore whose units are slots on lock-free free lists,
+// with a queue behind them. A slot's generation makes a permit good for exactly
 // one release. The zero gate has no slots.
+//
+// There are several lists, and each slot belongs to one, so that goroutines on
+// different cores seldom touch the same memory: each begins at a list of its own.
 type gate struct {
-	word atomic.Uint64 // tag<<indexBits | index of the first free slot; 0 is none
-	busy atomic.Int64  // callers in the queue or about to enter it, and slots to retire: then releases settle under mu
+	busy  atomic.Int64 // callers in the queue or about to enter it, and slots to retire: then releases settle under mu
+	_     [64]byte     // what is above seldom changes
+	lists [lists]list
 
 	mu      sync.Mutex
 	open    bool // there is no limit now: whoever waits goes through with noSlot
@@ -29,7 +34,15 @@ type gate struct {
 	refused, strays atomic.Uint64
 }
 
+// list is the free slots of one list.
+type list struct {
+	word atomic.Uint64 // tag<<indexBits | index of the first free slot; 0 is none
+	_    [56]byte      // the rest of a cache line
+}
+
 const (
+	lists      = 8
+	perLine    = 4 // slots in a cache line, which are of one list
 	indexBits  = 20
 	indexMask  = 1<<indexBits - 1
 	maxSlots   = indexMask - 63
@@ -62,28 +75,60 @@ func (g *gate) slot(i uint32) *slot {
 
 // pop takes a free slot, nil if there is none.
 func (g *gate) pop() *slot {
+	var here byte // the stack is the goroutine's own, so it says where to begin
+	home := uint64(uintptr(unsafe.Pointer(&here))) >> 11 * 0x9e3779b97f4a7c15 >> 61
+	if s, _ := g.popFrom(home); s != nil {
+		return s
+	}
+	// That each list was empty when it was looked at proves nothing: slots come
+	// and go. That none has changed until all were seen does.
 	for {
-		w := g.word.Load()
+		var seen [lists]uint64
+		for i := range uint64(lists) {
+			k := (home + i) % lists
+			s, w := g.popFrom(k)
+			if s != nil {
+				return s
+			}
+			seen[k] = w
+		}
+		same := true
+		for k := range seen {
+			same = same && g.lists[k].word.Load() == seen[k]
+		}
+		if same {
+			return nil
+		}
+	}
+}
+
+// popFrom takes a free slot from one list; nil, and the list's word, if it has
+// none.
+func (g *gate) popFrom(k uint64) (*slot, uint64) {
+	word := &g.lists[k].word
+	for {
+		w := word.Load()
 		i := uint32(w & indexMask)
 		if i == 0 {
-			return nil
+			return nil, w
 		}
 		s := g.slot(i)
 		// The tag makes the swap fail if s was taken and freed in between.
-		if g.word.CompareAndSwap(w, (w>>indexBits+1)<<indexBits|s.state.Load()&indexMask) {
-			return s
+		if word.CompareAndSwap(w, (w>>indexBits+1)<<indexBits|s.state.Load()&indexMask) {
+			return s, w
 		}
 	}
 }
 
 // push makes s free if it is of generation gen, which ends that.
 func (g *gate) push(s *slot, gen uint32) bool {
-	w := g.word.Load()
+	word := &g.lists[(s.index-1)/perLine%lists].word
+	w := word.Load()
 	if !s.state.CompareAndSwap(s.state.Load()&indexMask|uint64(gen)<<32, uint64(gen+1)<<32|w&indexMask) {
 		return false
 	}
-	for !g.word.CompareAndSwap(w, (w>>indexBits+1)<<indexBits|uint64(s.index)) {
-		w = g.word.Load()
+	for !word.CompareAndSwap(w, (w>>indexBits+1)<<indexBits|uint64(s.index)) {
+		w = word.Load()
 		s.state.Store(uint64(gen+1)<<32 | w&indexMask)
 	}
 	return true
@@ -270,15 +315,24 @@ func (g *gate) counts() (held, waiting, total int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	free := 0
+	for k := range g.lists {
+		free += g.free(k)
+	}
+	free = min(free, g.total)
+	return g.total - free, g.waiting, g.total - g.owed
+}
+
+// free says how many slots one list holds. mu is held.
+func (g *gate) free(k int) (n int) {
 	for range 8 { // a list that changes while it is walked is walked again
-		w := g.word.Load()
-		free = 0
-		for i := uint32(w & indexMask); i != 0 && free < g.total; i = uint32(g.slot(i).state.Load() & indexMask) {
-			free++
+		w := g.lists[k].word.Load()
+		n = 0
+		for i := uint32(w & indexMask); i != 0 && n < g.total; i = uint32(g.slot(i).state.Load() & indexMask) {
+			n++
 		}
-		if g.word.Load() == w {
+		if g.lists[k].word.Load() == w {
 			break
 		}
 	}
-	return g.total - free, g.waiting, g.total - g.owed
+	return n
 }
