@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,6 +54,33 @@ func (l libraries) parallel(b *testing.B) {
 					lib.call()
 				}
 			})
+		})
+	}
+}
+
+// alternating is serial for costs that are compared by their difference: the
+// time of a call is the median of 100 short bursts, each library's turn coming
+// in every one, so that a busy moment meets all alike. Garbage collection falls
+// outside most bursts; allocs and B say what it costs.
+func (l libraries) alternating(b *testing.B, burst int) {
+	took := make([][]float64, len(l))
+	for range 100 {
+		for i, lib := range l {
+			began := time.Now()
+			for range burst {
+				lib.call()
+			}
+			took[i] = append(took[i], float64(time.Since(began).Nanoseconds())/float64(burst))
+		}
+	}
+	for i, lib := range l {
+		slices.Sort(took[i])
+		b.Run(lib.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				lib.call()
+			}
+			b.ReportMetric(took[i][len(took[i])/2], "ns/op")
 		})
 	}
 }

@@ -94,20 +94,24 @@ func BenchmarkHTTPClient(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Run("get", libraries{
-		{"bare", get(noWire{})},
-		{"surefoot-policies", get(policies)},
-		{"surefoot", get(everything)},
-		{"failsafe-go", get(safe)},
-		{"otelhttp", get(otel)},
-	}.serial)
-	b.Run("do", libraries{
-		{"bare", do(noWire{})},
-		{"surefoot-policies", do(policies)},
-		{"surefoot", do(everything)},
-		{"failsafe-go", do(safe)},
-		{"retryablehttp", func() { finish(again.Do(request)) }},
-	}.serial)
+	b.Run("get", func(b *testing.B) {
+		libraries{
+			{"bare", get(noWire{})},
+			{"surefoot-policies", get(policies)},
+			{"surefoot", get(everything)},
+			{"failsafe-go", get(safe)},
+			{"otelhttp", get(otel)},
+		}.alternating(b, 200)
+	})
+	b.Run("do", func(b *testing.B) {
+		libraries{
+			{"bare", do(noWire{})},
+			{"surefoot-policies", do(policies)},
+			{"surefoot", do(everything)},
+			{"failsafe-go", do(safe)},
+			{"retryablehttp", func() { finish(again.Do(request)) }},
+		}.alternating(b, 200)
+	})
 }
 
 // BenchmarkGRPCClient is one call of the health service over a connection in
@@ -145,12 +149,14 @@ func BenchmarkGRPCClient(b *testing.B) {
 		return func() { call() }
 	}
 	all := loud(b)
-	b.Run("call", libraries{
-		{"bare", check()},
-		{"surefoot-policies", check(grpcx.Client{Target: "x", Observe: quiet, Policy: untimed}.DialOptions()...)},
-		{"surefoot", check(grpcx.Client{Target: "x", Observe: all}.DialOptions()...)},
-		{"grpc-retry", check(grpc.WithDefaultServiceConfig(`{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":3,
+	b.Run("call", func(b *testing.B) {
+		libraries{
+			{"bare", check()},
+			{"surefoot-policies", check(grpcx.Client{Target: "x", Observe: quiet, Policy: untimed}.DialOptions()...)},
+			{"surefoot", check(grpcx.Client{Target: "x", Observe: all}.DialOptions()...)},
+			{"grpc-retry", check(grpc.WithDefaultServiceConfig(`{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":3,
 			"initialBackoff":"1s","maxBackoff":"5s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`))},
-		{"otelgrpc", check(grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelgrpc.WithTracerProvider(all.Tracer), otelgrpc.WithMeterProvider(all.Meter))))},
-	}.serial)
+			{"otelgrpc", check(grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelgrpc.WithTracerProvider(all.Tracer), otelgrpc.WithMeterProvider(all.Meter))))},
+		}.alternating(b, 20)
+	})
 }
