@@ -14,6 +14,8 @@ import (
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience"
 	"github.com/surefoot-go/surefoot/resilience/breaker"
+	"github.com/surefoot-go/surefoot/resilience/hedge"
+	"github.com/surefoot-go/surefoot/resilience/limit"
 	"github.com/surefoot-go/surefoot/resilience/retry"
 	"github.com/surefoot-go/surefoot/safe"
 )
@@ -306,38 +308,61 @@ func TestSetWhileCallsRun(t *testing.T) {
 }
 
 func TestSuccessAllocatesLittle(t *testing.T) {
-	plain := resilience.New("target", resilience.Policy{Timeout: -1, AttemptTimeout: -1}, observe.Sinks{})
-	full := resilience.New("target", resilience.Policy{Idempotent: true}, observe.Sinks{})
-	ctx := context.Background()
-	fn := func(context.Context) (int, error) { return 1, nil }
+	none := resilience.Policy{Timeout: -1, AttemptTimeout: -1}
+	all := resilience.Policy{
+		Idempotent: true, Rate: limit.RateSettings{PerSecond: 1e9, Burst: 1e9}, Bulkhead: limit.BulkheadSettings{Max: 100},
+		Adaptive: limit.AdaptiveSettings{Max: 100}, Methods: []resilience.Method{{Pattern: "GET /a/*", Idempotent: new(false)}},
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	quick := func(context.Context) (int, error) { return 1, nil }
+	waits := func(ctx context.Context) (int, error) { ctx.Done(); return 1, nil }
+	opts := []resilience.Option[int]{resilience.Named[int]("GET /a/b"),
+		resilience.Fallback(func(context.Context, error) (int, error) { return 0, nil })}
 	for name, tt := range map[string]struct {
-		g    *resilience.Guard
+		p    resilience.Policy
+		fn   func(context.Context) (int, error)
 		most float64
 	}{
-		"breaker and retry": {plain, 0},
-		"all policies":      {full, 5}, // one context with a deadline
+		"no time limit":      {none, quick, 0}, // called without a deadline
+		"default":            {resilience.Policy{Idempotent: true}, quick, 1}, // the lazy context
+		"all, not hedged":    {all, quick, 1},
+		"default, real Done": {resilience.Policy{Idempotent: true}, waits, 6}, // 5 are the standard library's
 	} {
-		if n := testing.AllocsPerRun(1000, func() { resilience.Do(ctx, tt.g, fn) }); n > tt.most {
+		g, ctx := resilience.New("target", tt.p, observe.Sinks{}), ctx
+		if tt.most == 0 {
+			ctx = t.Context()
+		}
+		if n := testing.AllocsPerRun(1000, func() { resilience.Do(ctx, g, tt.fn, opts...) }); n > tt.most {
 			t.Errorf("%s: %v allocations, want at most %v", name, n, tt.most)
 		}
 	}
 }
 
-func BenchmarkDoAllPolicies(b *testing.B) {
-	g := resilience.New("target", resilience.Policy{Idempotent: true}, observe.Sinks{})
-	ctx := context.Background()
-	b.ReportAllocs()
-	for b.Loop() {
-		resilience.Do(ctx, g, func(context.Context) (int, error) { return 1, nil },
-			resilience.Fallback(func(context.Context, error) (int, error) { return 0, nil }))
-	}
-}
-
-func BenchmarkDoWithoutTimeouts(b *testing.B) {
-	g := resilience.New("target", resilience.Policy{Idempotent: true, Timeout: -1, AttemptTimeout: -1}, observe.Sinks{})
-	ctx := context.Background()
-	b.ReportAllocs()
-	for b.Loop() {
-		resilience.Do(ctx, g, func(context.Context) (int, error) { return 1, nil })
+func BenchmarkDo(b *testing.B) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	quick := func(context.Context) (int, error) { return 1, nil }
+	waits := func(ctx context.Context) (int, error) { ctx.Done(); return 1, nil }
+	other := resilience.Fallback(func(context.Context, error) (int, error) { return 0, nil })
+	for _, c := range []struct {
+		name string
+		p    resilience.Policy
+		fn   func(context.Context) (int, error)
+	}{
+		{"without-timeouts", resilience.Policy{Idempotent: true, Timeout: -1, AttemptTimeout: -1}, quick},
+		{"default", resilience.Policy{Idempotent: true}, quick},
+		{"default-done", resilience.Policy{Idempotent: true}, waits},
+		{"bulkhead", resilience.Policy{Idempotent: true, Bulkhead: limit.BulkheadSettings{Max: 100}}, quick},
+		{"adaptive", resilience.Policy{Idempotent: true, Adaptive: limit.AdaptiveSettings{Max: 100}}, quick},
+		{"hedge", resilience.Policy{Idempotent: true, Hedge: hedge.Settings{Max: 1, Delay: time.Minute}}, quick},
+	} {
+		g := resilience.New("target", c.p, observe.Sinks{})
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				resilience.Do(ctx, g, c.fn, other)
+			}
+		})
 	}
 }

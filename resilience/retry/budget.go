@@ -25,15 +25,18 @@ type Budget struct {
 
 // Call counts a first try at time now.
 func (b *Budget) Call(now time.Time, p Policy) {
-	p = p.OrDefault()
 	if p.Budget < 0 {
 		return
 	}
+	window := p.Window
+	if window <= 0 {
+		window = Policy{}.OrDefault().Window
+	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	i := b.turn(now, p.Window)
+	i := b.turn(now, window)
 	b.ring[i].calls++
 	b.calls++
+	b.mu.Unlock()
 }
 
 // Take asks for one further try at time now and reports whether it is granted.
@@ -45,7 +48,7 @@ func (b *Budget) Take(now time.Time, p Policy) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i := b.turn(now, p.Window)
-	if b.left(p) < 1 {
+	if !(b.left(p) >= 1) { // also when it is NaN
 		return false
 	}
 	b.ring[i].tries++
