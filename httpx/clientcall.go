@@ -284,13 +284,13 @@ func unsendable(err error) bool {
 		return false
 	}
 	s := err.Error()
-	if !strings.Contains(s, "http: ") && !strings.HasPrefix(s, "unsupported protocol scheme") {
+	if !strings.Contains(s, "http") && !strings.HasPrefix(s, "unsupported protocol scheme") {
 		return false
 	}
 	for _, part := range []string{
 		"unsupported protocol scheme", "http: no Host in request URL", "http: nil Request.URL", "http: nil Request.Header",
-		"http: invalid method", "http: invalid header field", "http: invalid trailer field", "http: invalid Host header",
-		"http: Request.ContentLength=", "http: ContentLength=", "http: can't write HTTP request",
+		"http: invalid method", "http: invalid header field", "http: invalid trailer", "http: invalid Host header",
+		"http: Request.ContentLength=", "http: ContentLength=", "request body larger than specified content length",
 	} {
 		if strings.Contains(s, part) {
 			return true
