@@ -22,6 +22,10 @@ type Serving struct {
 	Addr      string        // host:port; used when Listener is nil
 	Listener  net.Listener  // nil means listen on Addr; Serve closes it
 	StopLimit time.Duration // longest graceful stop; 0 means 10s, negative means none
+	// Ready says whether the service can do its work right now, such as
+	// service.Service.Check; nil means always. It is asked once a second, with 1s
+	// to answer, and gRPC's health service says SERVING or NOT_SERVING after it.
+	Ready func(ctx context.Context) error
 }
 
 // Listener returns srv to be served on addr.
@@ -49,6 +53,11 @@ func (s *Serving) Serve(ctx context.Context) error {
 	if _, ok := s.Server.GetServiceInfo()[healthgrpc.Health_ServiceDesc.ServiceName]; !ok {
 		healthgrpc.RegisterHealthServer(s.Server, healthy)
 	}
+	if s.Ready != nil {
+		asking, end := context.WithCancel(ctx)
+		asked := safe.Go(asking, "grpc health", func(ctx context.Context) error { return s.ask(ctx, healthy) })
+		defer func() { end(); <-asked.Done() }()
+	}
 	serving := safe.Go(ctx, op, func(context.Context) error { return s.Server.Serve(l) })
 	select {
 	case <-serving.Done():
@@ -69,4 +78,24 @@ func (s *Serving) Serve(ctx context.Context) error {
 	}
 	<-serving.Done()
 	return nil
+}
+
+// ask keeps the health service up to date until ctx ends.
+func (s *Serving) ask(ctx context.Context, healthy *health.Server) error {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		limited, cancel := context.WithTimeout(ctx, time.Second)
+		state := healthgrpc.HealthCheckResponse_SERVING
+		if safe.Call(func() error { return s.Ready(limited) }) != nil {
+			state = healthgrpc.HealthCheckResponse_NOT_SERVING
+		}
+		cancel()
+		healthy.SetServingStatus("", state) // after Shutdown it does nothing
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
