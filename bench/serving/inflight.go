@@ -332,7 +332,8 @@ func runInflight(ctx context.Context, p flightPlan, bench bool, stdout, stderr i
 		}
 		format := "%-10s %.0f in flight at once, %d lost, %d failed, %.0f B and %d goroutines each, beyond the downstream's time p50 %.2f ms, p99 %.2f ms, max %.2f ms, %.1f µs CPU\n"
 		if bench {
-			format = "BenchmarkFlight/hold/%s 1 %.0f most %d lost %d wrong %.0f B/op %d goroutines %.3f p50-ms %.3f p99-ms %.3f max-ms %.2f cpu-us/req\n"
+			format = "BenchmarkFlight/hold/%s 1 %.0f most %d lost %d wrong %.0f B/op %d goroutines %.3f p50-ms %.3f p99-ms %.3f max-ms %.2f cpu-us/req" +
+				fmt.Sprintf(" %d n %d rate %.0f hold-s\n", p.n, p.rate, p.hold.Seconds())
 		}
 		ms := func(q float64) float64 { return float64(f.quantile(q)) / 1e6 }
 		fmt.Fprintf(stdout, format, name, f.most, p.n-f.answered-f.wrong, f.wrong, f.bytes, f.threads, ms(0.5), ms(0.99), ms(1), float64(f.cpu)/1e3)

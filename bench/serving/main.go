@@ -27,6 +27,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/zeromicro/go-zero/core/logx"
 )
 
 func main() {
@@ -46,6 +48,7 @@ func main() {
 type misuse struct{ error }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	logx.SetWriter(logx.NewWriter(io.Discard)) // go-zero, once imported, prints its process's usage each minute
 	f := flag.NewFlagSet("serving", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	var p plan
@@ -54,7 +57,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	f.StringVar(&p.only, "only", "", "the cases to run, as a regular expression: HTTPServer/always, GRPCServer/1percent, ...")
 	bench := f.Bool("bench", false, "print each round as go test prints a benchmark")
 	flight := f.Int("inflight", 0, "instead: have so many requests in flight at once")
-	hold := f.Duration("hold", 26*time.Second, "with -inflight: how long the downstream takes to answer")
+	hold := f.Duration("hold", 0, "with -inflight: how long the downstream takes to answer; 0 means a second more than it takes to send all")
 	rate := f.Int("rate", 4000, "with -inflight: requests a second")
 	serve := f.String("serve", "", "be the server of this name (how the program calls itself)")
 	profile := f.String("profile", "", "with -serve: where to write a CPU profile")
@@ -64,13 +67,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		return misuse{err}
 	}
-	if f.NArg() > 0 || p.rounds < 1 || p.each <= 0 || *flight < 0 || *hold <= 0 || *rate < 1 {
+	if f.NArg() > 0 || p.rounds < 1 || p.each <= 0 || *flight < 0 || *hold < 0 || *rate < 1 {
 		return misuse{errors.New("numbers must be positive, and there are no arguments")}
 	}
 	switch {
 	case *serve != "":
 		return serveChild(ctx, *serve, *profile, stdin, stdout)
 	case *flight > 0:
+		if *hold == 0 {
+			*hold = time.Duration(*flight)*time.Second/time.Duration(*rate) + time.Second
+		}
 		return runInflight(ctx, flightPlan{*flight, *rate, *hold}, *bench, stdout, stderr)
 	}
 	rows, err := p.run(ctx, stderr)
