@@ -79,13 +79,6 @@ func (r *report) event(ctx context.Context, name string, attrs ...attribute.KeyV
 	}
 }
 
-// showState records what the breaker does now.
-func (g *Guard) showState() {
-	ctx := context.Background()
-	g.state.Record(ctx, int64(g.breaker.State()), g.set)
-	g.forcing.Record(ctx, int64(g.breaker.Snapshot().Forced), g.set)
-}
-
 // changed reports a transition of the breaker.
 func (g *Guard) changed(c breaker.Change) {
 	g.told.Lock()
@@ -111,7 +104,9 @@ func (g *Guard) changed(c breaker.Change) {
 func (g *Guard) forced() {
 	g.told.Lock()
 	defer g.told.Unlock()
-	g.showState()
-	g.log.LogAttrs(context.Background(), slog.LevelWarn, "breaker forced", slog.String("target", g.name),
-		slog.String("forced", g.breaker.Snapshot().Forced.String()), slog.String("state", g.breaker.State().String()))
+	ctx, s := context.Background(), g.breaker.Snapshot()
+	g.state.Record(ctx, int64(s.State), g.set)
+	g.forcing.Record(ctx, int64(s.Forced), g.set)
+	g.log.LogAttrs(ctx, slog.LevelWarn, "breaker forced", slog.String("target", g.name),
+		slog.String("forced", s.Forced.String()), slog.String("state", s.State.String()))
 }

@@ -20,6 +20,7 @@
 package resilience
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,7 @@ type Guard struct {
 //
 // Metrics, each with attribute surefoot.target: surefoot.breaker.state (0
 // closed, 1 half-open, 2 open), surefoot.breaker.forced (0 auto, 1 open, 2
-// closed), surefoot.breaker.transitions (by surefoot.breaker.state entered),
+// closed; from the first Force on), surefoot.breaker.transitions (by surefoot.breaker.state entered),
 // surefoot.retry.attempts, surefoot.retry.refused (by surefoot.reason),
 // surefoot.hedge.calls (by surefoot.outcome: further, won, refused),
 // surefoot.limit.refused (by surefoot.limit: rate, bulkhead, adaptive),
@@ -75,7 +76,7 @@ func NewOn(board *Board, name string, p Policy, sinks observe.Sinks) *Guard {
 	g.report.open(name, sinks.Meter)
 	g.breaker.OnChange = g.changed
 	g.Set(p)
-	g.showState()
+	g.state.Record(context.Background(), int64(breaker.Closed), g.set)
 	if board != nil {
 		board.add(g)
 	}

@@ -324,7 +324,7 @@ func TestSuccessAllocatesLittle(t *testing.T) {
 		fn   func(context.Context) (int, error)
 		most float64
 	}{
-		"no time limit":      {none, quick, 0}, // called without a deadline
+		"no time limit":      {none, quick, 0},                                // called without a deadline
 		"default":            {resilience.Policy{Idempotent: true}, quick, 1}, // the lazy context
 		"all, not hedged":    {all, quick, 1},
 		"default, real Done": {resilience.Policy{Idempotent: true}, waits, 6}, // 5 are the standard library's
