@@ -26,7 +26,7 @@ var shares = []share{
 const (
 	bare       = "bare"
 	flightCase = "Flight/hold"
-	// overhead is how much later than bare ours may answer at p99 with 100,000
+	// overhead is how much later than bare ours may answer at p99 with very many
 	// requests in flight, in ms.
 	overhead = 5
 )
@@ -81,13 +81,16 @@ func (f figures) flight() (string, []result) {
 		v, _ := f.median(flightCase, library, unit)
 		return v
 	}
-	const head = "\n100,000 requests in flight in one process: asked, and asking a downstream, over HTTP/2 in the clear through loopback sockets,\n" +
-		"250 requests to a connection; 4,000 requests a second in an open loop, each held by the downstream for 26 s, so that all are in\n" +
-		"flight before the first is answered. On ours every guard and all telemetry is on, on both sides; the door's 10,000 is raised.\n" +
-		"p50, p99 and max are what a request took beyond the downstream's time, counted from when it was due. (`go run ./bench/serving -inflight 100000`)\n\n"
+	n := thousands(value(ours, "n"))
 	if _, ok := f.median(flightCase, ours, "most"); !ok {
-		return head + "Not measured in this run.\n", nil
+		return "\nVery many requests in flight in one process: not measured in this run.\n", nil
 	}
+	head := fmt.Sprintf("\n%s requests in flight in one process: asked, and asking a downstream, over HTTP/2 in the clear through loopback\n"+
+		"sockets, 250 requests to a connection; %s a second in an open loop, each held by the downstream for %.0f s, so that all are in\n"+
+		"flight before the first is answered. On ours every guard and all telemetry is on, on both sides; the door's limit of 10,000 and the\n"+
+		"times are raised. p50, p99 and max are what a request took beyond the downstream's time, counted from when it was due; µs CPU and\n"+
+		"bytes are those of the process in the middle. (`go run ./bench/serving -inflight %.0f`)\n\n",
+		n, thousands(value(ours, "rate")), value(ours, "hold-s"), value(ours, "n"))
 	var table strings.Builder
 	table.WriteString(head + "| | in flight at once | lost | failed | bytes each | goroutines each | p50 ms | p99 ms | max ms | µs CPU each |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, library := range []string{bare, ours} {
@@ -97,17 +100,26 @@ func (f figures) flight() (string, []result) {
 		}
 		table.WriteString("\n")
 	}
-	lost := result{what: "100,000 requests in flight, none lost"}
-	if n := value(ours, "lost") + value(ours, "wrong"); n > 0 {
-		lost.missed = fmt.Sprintf("%.0f lost or failed", n)
+	lost := result{what: n + " requests in flight, none lost"}
+	if v := value(ours, "lost") + value(ours, "wrong"); v > 0 {
+		lost.missed = fmt.Sprintf("%.0f lost or failed", v)
 	}
-	late := result{what: "100,000 requests in flight, our overhead at p99"}
+	late := result{what: n + " requests in flight, our overhead at p99"}
 	if d := value(ours, "p99-ms") - value(bare, "p99-ms"); d > overhead {
 		late.missed = fmt.Sprintf("%.1f ms more than bare; goal ≤ %d ms", d, overhead)
 	}
 	fmt.Fprintf(&table, "\nNone lost: %s. At p99 ours answers %.1f ms later than bare (goal: at most %d ms): %s. What a request in flight holds: %.1f KiB, bare %.1f KiB.\n",
 		lost.verdict(), value(ours, "p99-ms")-value(bare, "p99-ms"), overhead, late.verdict(), value(ours, "B/op")/1024, value(bare, "B/op")/1024)
 	return table.String(), []result{lost, late}
+}
+
+// thousands writes 100000 as 100,000.
+func thousands(v float64) string {
+	text := fmt.Sprintf("%.0f", v)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }
 
 // whole writes large numbers without a fraction.
