@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,19 +18,4 @@ func bubble(t *testing.T, f func()) {
 		time.Sleep(time.Until(future))
 		f()
 	})
-}
-
-// patient is a ctx with a deadline and without a timer: there are a million.
-type patient struct {
-	context.Context
-	until time.Time
-}
-
-func (p patient) Deadline() (time.Time, bool) { return p.until, true }
-
-func (p patient) Err() error {
-	if time.Now().Before(p.until) {
-		return nil
-	}
-	return context.DeadlineExceeded
 }
