@@ -62,7 +62,11 @@ func (r *report) watch(g *Guard) {
 	// Not g itself: the meter lives longer than it may.
 	w, set := weak.Make(g), r.set
 	reg, err := r.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		if g := w.Value(); g != nil && g.plan.Load().adaptive {
+		g := w.Value()
+		if g == nil {
+			return nil
+		}
+		if p := g.plan.Load(); p != nil && p.adaptive { // nil while New is at work
 			o.ObserveInt64(gauge, int64(g.adaptive.Load().Snapshot().Limit), set)
 		}
 		return nil

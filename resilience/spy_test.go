@@ -91,6 +91,7 @@ func (m spyMeter) Int64ObservableGauge(name string, _ ...metric.Int64ObservableG
 }
 
 func (m spyMeter) RegisterCallback(f metric.Callback, _ ...metric.Observable) (metric.Registration, error) {
+	_ = f(context.Background(), spyObserver{s: m.s}) // somebody collects at once
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
 	m.s.callbacks.Add(1)
