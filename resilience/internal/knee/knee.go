@@ -43,6 +43,8 @@ type Finder struct {
 	stage  stage
 	sure   int   // cycles in a row without news: dips become rare
 	streak int   // cycles in a row that say "higher" (positive) or "lower"
+	vain   bool  // most calls failed when it was last looked at
+	fast   int   // since then, calls in a row that took far less than the mean
 	blocks int   // measured in this working stage
 	from   int64 // when measuring begins: calls under the last limit have left by then
 	until  int64 // when it may end
@@ -106,7 +108,7 @@ func (f *Finder) Bound(lo, hi int) {
 func (f *Finder) Cut(now int64, n int) {
 	if float64(n) < f.knee {
 		f.knee = float64(n)
-		f.sure, f.streak = 0, -hurry
+		f.sure, f.streak, f.vain, f.fast = 0, -hurry, true, 0
 		f.aim()
 		f.begin(now, working)
 	}
@@ -194,6 +196,13 @@ func (f *Finder) learn(now int64, took time.Duration, good bool) {
 		f.begin(now, working)
 		return
 	}
+	if f.vain && f.over(took, good) {
+		f.mean = max(float64(took), 1)
+		f.sure, f.streak = 0, hurry
+		f.aim()
+		f.begin(now, working)
+		return
+	}
 	if now < f.from {
 		return
 	}
@@ -206,6 +215,17 @@ func (f *Finder) learn(now int64, took time.Duration, good bool) {
 	if now >= f.until && f.n+f.late >= f.enough() {
 		f.turn(now)
 	}
+}
+
+// over says that a time in which most calls failed has ended: then their latency
+// is no measure any more, neither of how long to look nor of the way to go.
+func (f *Finder) over(took time.Duration, good bool) bool {
+	f.fast++
+	if !good || float64(took) > f.mean/8 {
+		f.fast = 0
+	}
+	f.vain = f.fast < 8
+	return !f.vain
 }
 
 // enough is how many calls make a measurement.
@@ -222,7 +242,7 @@ func (f *Finder) turn(now int64) {
 		f.begin(now, working)
 	case f.late > f.n: // most of what it does is in vain
 		f.knee *= 0.7
-		f.sure = 0
+		f.sure, f.vain, f.fast = 0, true, 0
 		f.aim()
 		f.begin(now, working)
 	case f.stage == working:
