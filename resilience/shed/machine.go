@@ -340,7 +340,7 @@ func (m *machine) turn(now int64) {
 			m.overloaded, m.since = over, now
 		}
 		if m.ended >= 8 && m.late*2 > m.ended {
-			m.learner.Cut(now, max(m.running/2, 8))
+			m.learner.Cut(now, max(m.running/2, 32))
 		}
 		m.came, m.dropped, m.ended, m.late = 0, 0, 0, 0
 		m.ends = now + int64(m.s.MaxWait)
