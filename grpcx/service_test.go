@@ -93,7 +93,7 @@ func open(ctx context.Context, conn grpc.ClientConnInterface, in string) (grpc.C
 	if err != nil {
 		return nil, err
 	}
-	if err := s.SendMsg(wrapperspb.String(in)); err != nil {
+	if err := s.SendMsg(wrapperspb.String(in)); err != nil && err != io.EOF { // the reason for that is in RecvMsg
 		return nil, err
 	}
 	return s, s.CloseSend()
