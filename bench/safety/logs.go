@@ -18,7 +18,6 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 	"github.com/zeromicro/go-zero/core/logx"
 
-	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/httpx"
 	"github.com/surefoot-go/surefoot/observe"
 )
@@ -70,8 +69,12 @@ func (j *journal) told(l *lab, must bool) answer {
 			found = append(found, s.where)
 		}
 	}
-	return unless(len(found) == 0, "a request that ended with a 5xx: its header, body and query are not in the log",
+	a := unless(len(found) == 0, "a request that ended with a 5xx: its header, body and query are not in the log",
 		"a request that ended with a 5xx: the log holds its "+strings.Join(found, ", "))
+	if strings.Contains(text, errRaw.Error()) {
+		a.saw += " (what the handler's own error says is there word for word, for those who may read logs)"
+	}
+	return a
 }
 
 func ourLog(l *lab) answer {
@@ -81,7 +84,7 @@ func ourLog(l *lab) answer {
 		if _, err := httpx.Read[struct{ Password string }](r); err != nil {
 			return err
 		}
-		return errs.New(errs.Internal, "lab.Work", "bug")
+		return errRaw
 	}))
 	l.confide(url)
 	return j.told(l, true)

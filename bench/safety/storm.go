@@ -19,8 +19,8 @@ const (
 	stormTry     = 250 * time.Millisecond
 	stormWarm    = 300 * time.Millisecond
 	stormStall   = time.Second
-	stormRest    = 2500 * time.Millisecond // until it must be good again: without retries it takes 1.9s
-	stormWatch   = 500 * time.Millisecond  // and for how long it is watched
+	stormRest    = 4 * time.Second // within which half a second must be good: without retries it takes 1.9s
+	stormStep    = 100 * time.Millisecond
 )
 
 // metastable says whether calls succeed again after the stall.
@@ -42,23 +42,36 @@ func metastable(client caller) experiment {
 			time.Sleep(stormWork)
 			status(http.StatusOK)(w, r)
 		})))
-		watch := stormWarm + stormStall + stormRest
-		ctx, cancel := context.WithTimeout(l.ctx, watch+stormWatch)
+		again := stormWarm + stormStall // when it goes on
+		ctx, cancel := context.WithTimeout(l.ctx, again+stormRest)
 		defer cancel()
-		var good atomic.Int64
+		var good [(stormRest + stormStep) / stormStep]atomic.Int64 // by step since then
+		recovered := func() bool {
+			for i := range len(good) - 4 {
+				var sum int64
+				for j := range 5 {
+					sum += good[i+j].Load()
+				}
+				if sum >= int64(5*stormStep/stormGap)*8/10 {
+					return true
+				}
+			}
+			return false
+		}
 		g := safe.Group{Max: -1}
-		for i := 0; ctx.Err() == nil; i++ {
+		for i := 0; ctx.Err() == nil && !recovered(); i++ {
 			l.pause(time.Until(begin.Add(time.Duration(i) * stormGap)))
 			g.Go(ctx, func(ctx context.Context) error {
-				if do(ctx, http.MethodGet, "/x") == nil && time.Since(begin) >= watch {
-					good.Add(1)
+				err := do(ctx, http.MethodGet, "/x")
+				if at := int((time.Since(begin) - again) / stormStep); err == nil && at >= 0 && at < len(good) {
+					good[at].Add(1)
 				}
 				return nil
 			})
 		}
+		cancel()
 		g.Wait()
-		offered := int64(stormWatch / stormGap)
-		return unless(good.Load() >= offered*8/10, "2.5s after a stall of 1s at 60 % load calls succeeded again",
-			"2.5s after a stall of 1s at 60 % load calls still failed: its own retries kept the target busy")
+		return unless(recovered(), "within 4s of the end of a stall of 1s at 60 % load calls succeeded again",
+			"4s after the end of a stall of 1s at 60 % load calls still failed: its own retries kept the target busy")
 	}
 }
