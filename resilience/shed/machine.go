@@ -340,6 +340,8 @@ func (m *machine) turn(now int64) {
 			m.overloaded, m.since = over, now
 		}
 		if m.ended >= 8 && m.late*2 > m.ended {
+			// All that was admitted before ends late, too, and is no news; what is
+			// below 32 the learner finds from there.
 			m.learner.Cut(now, max(m.running/2, 32))
 		}
 		m.came, m.dropped, m.ended, m.late = 0, 0, 0, 0
