@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.SetOutput(stderr)
 	count := f.Int("count", 5, "rounds; the median of them counts")
 	each := f.Duration("benchtime", 100*time.Millisecond, "how long each benchmark runs in a round")
-	rounds := f.Int("rounds", 15, "rounds of whole servers (bench/serving); 0 means none")
+	rounds := f.Int("rounds", 25, "rounds of whole servers (bench/serving); 0 means none")
 	inflight := f.Int("inflight", 100000, "requests to have in flight in one process; 0 means none")
 	out := f.String("out", "docs/performance.md", "document to write, from the repository's root; - means standard output")
 	if err := f.Parse(args); err != nil {

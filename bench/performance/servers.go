@@ -150,7 +150,8 @@ func (f figures) serverTable() string {
 	if b.Len() == 0 {
 		return ""
 	}
-	return "\nAnswers a second with 64 connections in a closed loop (gRPC: 4 connections of 16 streams); CPU is that of the server's process for\n" +
+	rounds := len(f[shares[0].which][ours]["of-bare"])
+	return fmt.Sprintf("\nMedians of %d rounds. ", rounds) + "Answers a second with 64 connections in a closed loop (gRPC: 4 connections of 16 streams); CPU is that of the server's process for\n" +
 		"each answer, the kernel's part included; refused is what the server shed, which is no answer.\n\n" +
 		"| Case | Server | answers/s | of bare | from – to | µs CPU | % refused |\n|---|---|--:|--:|--:|--:|--:|\n" + b.String()
 }

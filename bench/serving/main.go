@@ -1,7 +1,7 @@
 // Command serving measures whole servers over loopback sockets: requests a
 // second of ours and of its peers as a share of what the bare server does.
 //
-//	go run ./bench/serving                     # HTTP and gRPC, 15 rounds: about a minute
+//	go run ./bench/serving                     # HTTP and gRPC, 25 rounds: about a minute
 //	go run ./bench/serving -only HTTP -rounds 3
 //	go run ./bench/serving -inflight 100000    # so many requests in flight at once
 //
@@ -52,8 +52,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	f := flag.NewFlagSet("serving", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	var p plan
-	f.IntVar(&p.rounds, "rounds", 15, "rounds; the median of them counts")
-	f.DurationVar(&p.each, "each", 200*time.Millisecond, "how long each server is driven in a round")
+	f.IntVar(&p.rounds, "rounds", 25, "rounds; the median of them counts")
+	f.DurationVar(&p.each, "each", 120*time.Millisecond, "how long each server is driven in a round")
 	f.StringVar(&p.only, "only", "", "the cases to run, as a regular expression: HTTPServer/always, GRPCServer/1percent, ...")
 	bench := f.Bool("bench", false, "print each round as go test prints a benchmark")
 	flight := f.Int("inflight", 0, "instead: have so many requests in flight at once")
