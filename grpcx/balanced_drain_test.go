@@ -17,6 +17,7 @@ import (
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/grpcx"
 	"github.com/surefoot-go/surefoot/resilience"
+	"github.com/surefoot-go/surefoot/resilience/balance"
 	"github.com/surefoot-go/surefoot/resilience/retry"
 )
 
@@ -211,6 +212,40 @@ func TestCloseEndsCalls(t *testing.T) {
 			if err != nil && errs.KindOf(err) != errs.Unavailable {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// TestAPanicLeavesNothingBehind: Close would wait for it.
+func TestAPanicLeavesNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &town{t: t}
+		w.open("a", says("a"))
+		conn := &grpcx.Balanced{Client: grpcx.Client{Target: "s", Observe: silent},
+			Dial: func(in balance.Instance, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+				return w.dial(in, append(opts,
+					grpc.WithUnaryInterceptor(func(context.Context, string, any, any, *grpc.ClientConn, grpc.UnaryInvoker, ...grpc.CallOption) error {
+						panic("unary")
+					}),
+					grpc.WithStreamInterceptor(func(context.Context, *grpc.StreamDesc, *grpc.ClientConn, string, grpc.Streamer, ...grpc.CallOption) (grpc.ClientStream, error) {
+						panic("stream")
+					}))...)
+			}}
+		if err := conn.Set(instances("a")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := call(t.Context(), conn, ""); err == nil {
+			t.Error("a call succeeded")
+		}
+		if _, err := conn.NewStream(t.Context(), &desc.Streams[0], streamMethod); err == nil {
+			t.Error("a stream opened")
+		}
+		synctest.Wait()
+		if s := conn.Snapshot(); s[0].InFlight != 0 {
+			t.Errorf("%+v", s)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }

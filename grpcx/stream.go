@@ -61,7 +61,14 @@ func (o *opening) try(caller, try context.Context) (*clientStream, error) {
 	out.ctx, out.story = o.side.begin(ctx, o.method, o.tries, time.Now())
 	out.story.long = true
 	o.tries++
+	returned := false
+	defer func() {
+		if !returned { // what is below panicked: nothing may stay counted
+			out.finished(errs.New(errs.Internal, o.side.op(o.method), "something went wrong on our side"))
+		}
+	}()
 	inner, err := o.open(out)
+	returned = true
 	out.unsent = err != nil && o.tries == 1 // once
 	if err == nil && !timely() {
 		err = context.Cause(try)
