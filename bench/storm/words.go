@@ -10,9 +10,10 @@ fourth second on; three seconds are for the start, and after the service has bec
 `
 
 const realWords = `The limiters of go-zero and kratos act only when the CPU is busy (90 % and 80 %). This workload sleeps, as services do that wait for a
-database or another service: the CPU stays idle while requests pile up, so the gate never opens. They read the real CPU and
-therefore ran in real time, at 2x, for 5 s of which the last 3 count; "gate removed" sets their threshold to 0 and shows the algorithm behind it.
-These rows do depend on the machine, which was shared and on which 20 ms of sleep last longer, so nobody can reach 1; compare them with each other.
+database or another service: its CPU stays idle while requests pile up, so on a machine of its own the gate stays shut and they do as well as none. They read
+the real CPU, of the whole machine, and therefore ran in real time, at 2x, for 5 s of which the last 3 count; "gate removed" sets their threshold to 0 and shows
+the algorithm behind it. These rows do depend on the machine, which was shared: 20 ms of sleep last longer, so nobody can reach 1, and where go-zero or
+kratos do better than none it was the work of others that opened the gate. Compare the rows with each other only.
 
 `
 
