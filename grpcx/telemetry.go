@@ -188,8 +188,9 @@ func (t *telemetry) line(ctx context.Context, method string, elapsed time.Durati
 	if e != nil {
 		code = codes.Code(e.GRPC())
 	}
+	// Microseconds, because slog's JSON writes a float through encoding/json.
 	attrs := append(make([]slog.Attr, 0, 6), slog.String("op", method), slog.String("code", name(code)),
-		slog.Float64("elapsed_ms", float64(elapsed.Microseconds())/1e3), slog.String("trace_id", flow.TraceID(ctx)))
+		slog.Int64("elapsed_us", elapsed.Microseconds()), slog.String("trace_id", flow.TraceID(ctx)))
 	if n := flow.Attempt(ctx); n > 0 {
 		attrs = append(attrs, slog.Int("attempt", n))
 	}

@@ -254,9 +254,10 @@ func (t *serverTelemetry) log(ctx context.Context, r *http.Request, rec *recorde
 	if !logger.Enabled(ctx, level) {
 		return
 	}
+	// Microseconds, because slog's JSON writes a float through encoding/json.
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs, slog.String("op", t.op), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.Int("status", status), slog.Float64("elapsed_ms", float64(elapsed.Microseconds())/1e3),
+		slog.Int("status", status), slog.Int64("elapsed_us", elapsed.Microseconds()),
 		slog.Int64("bytes", rec.bytes), slog.String("trace_id", flow.TraceID(ctx)))
 	if n := flow.Attempt(ctx); n > 0 {
 		attrs = append(attrs, slog.Int("attempt", n))

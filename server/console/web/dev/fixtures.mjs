@@ -224,7 +224,7 @@ export const trace = (id) => {
 
 export const logs = (q) => {
   const at = Date.now() - 120_000
-  const line = (i, service, severity, body) => ({ at: iso(at + i * 230), service, version: 'v1', severity, body, traceId: q.get('traceId') || traceId(3), spanId: 'd2', attributes: severity === 'ERROR' ? { elapsed_ms: '1004', error: JSON.stringify({ cause: 'dial tcp: connection refused', id: 'unavailable', message: 'the bank does not answer' }), target: hostile } : {} })
+  const line = (i, service, severity, body) => ({ at: iso(at + i * 230), service, version: 'v1', severity, body, traceId: q.get('traceId') || traceId(3), spanId: 'd2', attributes: severity === 'ERROR' ? { elapsed_us: '1004000', error: JSON.stringify({ cause: 'dial tcp: connection refused', id: 'unavailable', message: 'the bank does not answer' }), target: hostile } : {} })
   const all = [
     line(4, 'payment', 'WARN', 'breaker opened target=bank failures=6 window=10s'),
     line(3, 'payment', 'ERROR', 'charge failed target=bank id=unavailable attempt=3 elapsed=1.004s'),

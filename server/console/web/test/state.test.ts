@@ -134,7 +134,7 @@ it('fits long names into a width', () => {
 })
 
 describe('log attributes', () => {
-  const panic = { code: 'INTERNAL', elapsed_ms: '0.2', trace_id: 'x', error: JSON.stringify({ cause: { panic: 'nil map', stack: 'a\nb' }, id: 'internal_error', message: 'something went wrong' }) }
+  const panic = { code: 'INTERNAL', elapsed_us: '200', trace_id: 'x', error: JSON.stringify({ cause: { panic: 'nil map', stack: 'a\nb' }, id: 'internal_error', message: 'something went wrong' }) }
   it('unfolds structured errors', () => {
     expect(unfold(panic)).toContainEqual(['error.cause.stack', 'a\nb'])
     expect(unfold({ a: '{broken', b: '[1]' })).toEqual([['a', '{broken'], ['b', '[1]']])
