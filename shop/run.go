@@ -132,11 +132,11 @@ func (p *process) serveGRPC(ctx context.Context, register func(grpc.ServiceRegis
 		return errors.Join(err, health.Close())
 	}
 	p.svc.Listener = health
-	srv := grpc.NewServer(append(grpcx.Server{Service: p.name, Observe: p.svc.Observe()}.Options(),
+	srv := grpc.NewServer(append(grpcx.Server{Service: p.name, Observe: p.svc.Observe(), Door: p.svc.Door()}.Options(),
 		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), // small messages, many processes
 		grpc.MaxRecvMsgSize(1<<20))...)
 	register(srv)
-	p.svc.Servers = append(p.svc.Servers, &grpcx.Serving{Server: srv, Listener: main, StopLimit: 4 * time.Second})
+	p.svc.Servers = append(p.svc.Servers, &grpcx.Serving{Server: srv, Listener: main, StopLimit: 4 * time.Second, Ready: p.svc.Check})
 	p.svc.Log().Info("serving gRPC", "addr", main.Addr().String())
 	return nil
 }
