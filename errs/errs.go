@@ -338,7 +338,10 @@ func (e *Error) Is(target error) bool {
 	return ok && e != nil && t != nil && t.kind == e.kind && t.Code() == e.Code()
 }
 
-// LogValue shows everything, the private parts included, as a group.
+// LogValue shows everything, the private parts included, as a group; except
+// passwords that a driver wrote into the text of the cause, as far as they can
+// be told by their place: "scheme://user:password@host", "user:password@tcp(host)"
+// and "password=...".
 func (e *Error) LogValue() slog.Value {
 	if e == nil {
 		return slog.StringValue(typedNil)
@@ -364,7 +367,7 @@ func (e *Error) LogValue() slog.Value {
 		attrs = append(attrs, slog.String("chain", chainText(e.hops)))
 	}
 	if e.cause != nil {
-		attrs = append(attrs, slog.Any("cause", e.cause))
+		attrs = append(attrs, slog.Attr{Key: "cause", Value: masked(e.cause)})
 	}
 	return slog.GroupValue(append(attrs, e.attrs...)...)
 }
