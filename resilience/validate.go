@@ -19,7 +19,7 @@ func (p Policy) Validate() error {
 	c.retry("Retry", p.Retry)
 	c.hedge("Hedge", p.Hedge)
 	b := p.Breaker
-	c.expect(b.Rule == breaker.Windowed || b.Rule == breaker.Consecutive || b.Rule == breaker.Off,
+	c.expect(b.Rule == breaker.Windowed || b.Rule == breaker.Consecutive || b.Rule == breaker.Ratio || b.Rule == breaker.Off,
 		"Breaker.Rule", "is %d, which is none of the rules", b.Rule)
 	c.share("Breaker.FailureShare", b.FailureShare)
 	c.finite("Rate.PerSecond", p.Rate.PerSecond)

@@ -22,7 +22,7 @@ var (
 	errIgnored = errors.New("ignored")
 )
 
-// TestBreakerIsGobreaker drives our breaker under the rule Consecutive and
+// TestBreakerIsGobreaker drives our breaker under the rules Consecutive and Ratio and
 // gobreaker with the same settings, the same calls, outcomes and times, and
 // finds the same admissions and the same states. Calls overlap, some for
 // longer than an interval or a timeout.
@@ -107,13 +107,24 @@ func newPair(seed uint64) *pair {
 		s.Timeout = pick(r, 500*time.Millisecond, 5*time.Second, time.Minute)
 		s.Failures = pick(r, -1, 1, 2, 5, 8)
 	}
+	if r.IntN(3) == 0 {
+		s.Rule = breaker.Ratio
+		s.MinCalls = 1 + r.IntN(8)
+		s.FailureShare = pick(r, 0.2, 0.5, 0.6, 1)
+	}
 	p := &pair{rand: r, settings: s, ours: breaker.New(s), failing: r.Float64()}
 	p.theirs = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		MaxRequests: uint32(s.MaxRequests),
 		Interval:    max(s.Interval, 0),
 		Timeout:     s.Timeout,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return int(c.ConsecutiveFailures) > max(s.Failures, 0) },
-		IsExcluded:  func(err error) bool { return errors.Is(err, errIgnored) },
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			if s.Rule == breaker.Ratio { // Requests would count those that are out, too
+				ended := float64(c.TotalSuccesses + c.TotalFailures)
+				return ended >= float64(s.MinCalls) && float64(c.TotalFailures) >= s.FailureShare*ended
+			}
+			return int(c.ConsecutiveFailures) > max(s.Failures, 0)
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, errIgnored) },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			switch to {
 			case gobreaker.StateOpen:

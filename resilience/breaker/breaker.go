@@ -137,7 +137,7 @@ func (b *Breaker) Set(s Settings) {
 	if s.Rule == Off && b.m.state != Closed {
 		change, changed = b.m.move(now, Closed, nil), true
 	}
-	if s.Rule == Consecutive && b.m.epoch.IsZero() {
+	if s.Rule.byInterval() && b.m.epoch.IsZero() {
 		b.m.forget(now) // Interval begins now and not with the first call
 	}
 	b.publish()
@@ -301,7 +301,7 @@ func (b *Breaker) clock() (time.Time, int64) {
 }
 
 // watched is, in the gate, a closed breaker whose Allow must look at the clock:
-// Consecutive starts over by intervals, and a call belongs to the one in which
+// Consecutive and Ratio start over by intervals, and a call belongs to the one in which
 // it was let through.
 const watched = 3
 
@@ -314,7 +314,7 @@ func (b *Breaker) publish() {
 	switch s := b.rules(); {
 	case b.forced == ForcedOpen:
 		state, until = uint64(Open), forever
-	case b.forced == ForcedClosed, b.m.state == Closed && s.Rule == Consecutive && s.Interval > 0:
+	case b.forced == ForcedClosed, b.m.state == Closed && s.Rule.byInterval() && s.Interval > 0:
 		state = watched
 	}
 	if state == uint64(Open) {

@@ -13,7 +13,7 @@ const (
 // admissions and transitions come out.
 type machine struct {
 	state State
-	gen   uint64    // counts transitions and Consecutive's intervals; an outcome of an older one says nothing about now
+	gen   uint64    // counts transitions and, for the rules that have them, intervals; an outcome of an older one says nothing about now
 	since time.Time // of the last transition
 	until time.Time // Open: when to probe; HalfOpen: when probes out now are given up
 
@@ -176,17 +176,17 @@ func (m *machine) trips(s *Settings) bool {
 	if s.Rule == Consecutive {
 		return m.consecutive > max(s.Failures, 0)
 	}
-	if m.consecutive >= s.MinCalls {
+	if s.Rule == Windowed && m.consecutive >= s.MinCalls {
 		return true
 	}
 	calls := m.ok + m.bad
 	return calls >= s.MinCalls && float64(m.bad) >= s.FailureShare*float64(calls)
 }
 
-// restart begins Consecutive's next interval when the last one is over, as
+// restart begins the next interval of a rule that has them when the last one is over, as
 // sony/gobreaker does: calls that are still out belong to the last one.
 func (m *machine) restart(now time.Time, s *Settings) {
-	if m.state == Closed && s.Rule == Consecutive && s.Interval > 0 && now.Sub(m.epoch) > s.Interval {
+	if m.state == Closed && s.Rule.byInterval() && s.Interval > 0 && now.Sub(m.epoch) > s.Interval {
 		m.forget(now)
 		m.gen++
 	}
@@ -195,7 +195,7 @@ func (m *machine) restart(now time.Time, s *Settings) {
 // turn forgets what the window no longer covers. Time that runs backwards
 // counts into the newest slot.
 func (m *machine) turn(now time.Time, s *Settings) {
-	if s.Rule == Consecutive {
+	if s.Rule.byInterval() {
 		return
 	}
 	width := s.width()
