@@ -26,16 +26,13 @@ import (
 
 // Registration.
 
-// gozeroRegisters registers, takes the registry away for longer than the lease,
-// and brings it back without memory.
-func gozeroRegisters(l *lab) answer {
-	silenceGozero()
+// outage registers, takes the registry away for longer than the lease, and brings
+// it back without memory.
+func outage(l *lab, register func(addr string)) answer {
 	first, addr, stop := l.etcd("127.0.0.1:0", true)
-	p := discov.NewPublisher([]string{addr}, "order", "127.0.0.1:8080")
-	l.later(p.Stop)
-	l.must(p.KeepAlive())
+	register(addr)
 	if !l.wait(time.Second, func() bool { return first.registered() == 1 }) {
-		l.must(errors.New("the publisher did not register"))
+		l.must(errors.New("the instance did not register"))
 	}
 	stop()
 	l.pause(1500 * time.Millisecond)
@@ -43,6 +40,25 @@ func gozeroRegisters(l *lab) answer {
 	return unless(l.wait(4*time.Second, func() bool { return second.registered() == 1 }),
 		"after an outage longer than the lease the instance registered again",
 		"after an outage longer than the lease the instance did not register again")
+}
+
+func ourRegistration(l *lab) answer {
+	return outage(l, func(addr string) {
+		kv := &etcd.KV{Endpoints: []string{addr}, Log: slog.New(slog.DiscardHandler)}
+		l.later(func() { kv.Close() })
+		l.serve(func() error {
+			return kv.Keep(l.ctx, "surefoot/instances/order/1", []byte("127.0.0.1:8080"), etcd.Keeping{TTL: time.Second})
+		}, func() { kv.Close() })
+	})
+}
+
+func gozeroRegisters(l *lab) answer {
+	silenceGozero()
+	return outage(l, func(addr string) {
+		p := discov.NewPublisher([]string{addr}, "order", "127.0.0.1:8080")
+		l.later(p.Stop)
+		l.must(p.KeepAlive())
+	})
 }
 
 // Endpoints.

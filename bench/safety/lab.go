@@ -19,10 +19,9 @@ import (
 type verdict string
 
 const (
-	yes   verdict = "yes"          // the trap did not spring
-	no    verdict = "no"           // it did
-	none  verdict = "n/a"          // the library has nothing in that place
-	later verdict = "not here yet" // ours only: a later part of the plan
+	yes  verdict = "yes" // the trap did not spring
+	no   verdict = "no"  // it did
+	none verdict = "n/a" // the library has nothing in that place
 )
 
 // answer is the outcome of one experiment, with what it saw. What it saw names
@@ -35,7 +34,6 @@ type answer struct {
 func safely(format string, args ...any) answer { return answer{yes, fmt.Sprintf(format, args...)} }
 func sprung(format string, args ...any) answer { return answer{no, fmt.Sprintf(format, args...)} }
 func absent(reason string) experiment          { return func(*lab) answer { return answer{none, reason} } }
-func notYet(reason string) experiment          { return func(*lab) answer { return answer{later, reason} } }
 
 // unless is safely(good) if ok, and sprung(bad) if not.
 func unless(ok bool, good, bad string) answer {

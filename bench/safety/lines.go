@@ -120,7 +120,7 @@ var lines = []line{
 		absent(noHedge),
 	}},
 	{"registration-dies", "registration dies for good after a registry outage", [5]experiment{
-		notYet("registration comes with the issue about discovery"),
+		ourRegistration,
 		absent("its core asks the driver once; the drivers are modules of their own"),
 		gozeroRegisters, absent(noRegistry), absent(noRegistry),
 	}},

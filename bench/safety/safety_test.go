@@ -24,11 +24,7 @@ func TestOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range results {
-		switch a := r.answers[0]; a.verdict {
-		case yes:
-		case later:
-			t.Logf("%s: not here yet: %s", r.id, a.saw)
-		default:
+		if a := r.answers[0]; a.verdict != yes {
 			t.Errorf("%s: %s: %s", r.id, a.verdict, a.saw)
 		}
 	}

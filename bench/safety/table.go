@@ -43,7 +43,7 @@ func ask(ctx context.Context, lines []line, n int, progress func(string)) ([]res
 	return out, nil
 }
 
-var mark = map[verdict]string{yes: "✔", no: "✘", none: "–", later: "not here yet"}
+var mark = map[verdict]string{yes: "✔", no: "✘", none: "–"}
 
 // changing is how the lines begin that differ between runs of the same code.
 const changing = "Asked on "
@@ -103,11 +103,7 @@ func chinese(results []result) string {
 		for _, r := range results {
 			n[r.answers[i].verdict]++
 		}
-		part := fmt.Sprintf("%s 安全 %d 行，中招 %d 行，不适用 %d 行", name, n[yes], n[no], n[none])
-		if n[later] > 0 {
-			part += fmt.Sprintf("，尚未实现 %d 行", n[later])
-		}
-		parts = append(parts, part)
+		parts = append(parts, fmt.Sprintf("%s 安全 %d 行，中招 %d 行，不适用 %d 行", name, n[yes], n[no], n[none]))
 	}
 	return text + strings.Join(parts, "；") + "。"
 }

@@ -1,6 +1,6 @@
 // Package etcd is a small view of an etcd cluster: values with revisions,
-// writes that happen only when nobody was faster, and a watch that does not
-// lose track.
+// writes that happen only when nobody was faster, a watch that does not lose
+// track, and keys that stay for as long as their process lives.
 //
 //	kv := &etcd.KV{Endpoints: []string{"127.0.0.1:2379"}}
 //	defer kv.Close()
@@ -9,7 +9,7 @@
 //	_, err = kv.PutIf(ctx, item.Key, value, item.Revision) // errs.Conflict when changed meanwhile
 //
 // It is not a client for everything etcd can do: locks, elections and users
-// are not here. For leases use etcd's own client.
+// are not here.
 package etcd
 
 import (

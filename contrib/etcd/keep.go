@@ -1,0 +1,222 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/surefoot-go/surefoot/errs"
+)
+
+// Keeping says how Keep keeps a key. The zero value is the documented defaults.
+type Keeping struct {
+	// TTL is how long the key outlives a process that died, in whole seconds,
+	// rounded up; 0 or negative means 10s. etcd takes no less than about 2s.
+	TTL time.Duration
+	// Told, if not nil, hears when the key is there and when it may not be, with
+	// the reason, from Keep's goroutine. The first call says that it is there.
+	Told func(there bool, err error)
+}
+
+// Keep puts key there, with value, for as long as ctx lasts and keeps it there:
+// the way an instance stays in a registry. It blocks until ctx ends, removes the
+// key and returns ctx's error; or errs.Unavailable once kv is closed, errs.Invalid
+// for a bad key. Nothing else ends it.
+//
+// The key hangs on a lease, so that it goes away by itself when the process
+// dies. Whatever breaks that — an outage longer than TTL, a cluster that started
+// over, a lease or a key that somebody removed, a process that was stopped for a
+// while — it takes a new lease and writes the key anew, with pauses of full
+// jitter, 100 ms doubling to 5 s, for ever. Every TTL or so it looks whether the
+// key is really there. Of two that keep the same key each wins for a while, and
+// says so in its log: give every instance a key of its own.
+func (kv *KV) Keep(ctx context.Context, key string, value []byte, how Keeping) error {
+	const op = "etcd.Keep"
+	if err := checkKey(op, key); err != nil {
+		return err
+	}
+	ttl := how.TTL
+	if ttl <= 0 {
+		ttl = 10 * time.Second
+	}
+	k := keeper{kv: kv, key: key, value: value, ttl: max((ttl+time.Second-1)/time.Second, 1) * time.Second, told: how.Told}
+	defer k.leave(context.WithoutCancel(ctx))
+	for tries := 0; ; tries = min(tries+1, 30) {
+		began := time.Now()
+		err := k.hold(ctx)
+		if ctx.Err() != nil {
+			return errs.Wrap(ctx.Err(), op)
+		}
+		kv.mu.Lock()
+		closed := kv.closed
+		kv.mu.Unlock()
+		if closed {
+			return errs.New(errs.Unavailable, op, "the connection to the coordination store is closed")
+		}
+		k.tell(false, err)
+		if time.Since(began) > k.ttl {
+			tries = 0
+		}
+		if pause(ctx, wait(tries)) != nil {
+			return errs.Wrap(ctx.Err(), op)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// keeper keeps one key.
+type keeper struct {
+	kv    *KV
+	key   string
+	value []byte
+	ttl   time.Duration
+	told  func(bool, error)
+	there bool             // as it was told last
+	lease clientv3.LeaseID // 0 means none
+}
+
+func (k *keeper) tell(there bool, err error) {
+	if there == k.there {
+		return
+	}
+	k.there = there
+	level, text := slog.LevelInfo, "registered"
+	if !there {
+		level, text = slog.LevelWarn, "perhaps no longer registered; trying until it is"
+	}
+	attrs := []slog.Attr{slog.String("key", k.key)}
+	if err != nil {
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	k.kv.log().LogAttrs(context.Background(), level, text, attrs...)
+	if k.told != nil {
+		k.told(there, err)
+	}
+}
+
+// hold takes a lease, writes the key and refreshes both until that fails.
+func (k *keeper) hold(ctx context.Context) error {
+	if err := k.write(ctx); err != nil {
+		return err
+	}
+	k.tell(true, nil)
+	refreshed, looked := time.Now(), time.Now()
+	for tries := 0; ; {
+		next := k.ttl/3 - rand.N(k.ttl/12)
+		if tries > 0 {
+			next = min(next, wait(tries))
+		}
+		if err := pause(ctx, next); err != nil {
+			return err
+		}
+		err := k.refresh(ctx)
+		switch {
+		case err == nil:
+			tries, refreshed = 0, time.Now()
+		case errors.Is(err, rpctypes.ErrLeaseNotFound):
+			k.lease = 0
+			return err
+		case time.Since(refreshed) > k.ttl:
+			return err // it has expired, or is about to
+		default:
+			tries++
+			continue
+		}
+		if time.Since(looked) > k.ttl {
+			if err := k.look(ctx); err != nil {
+				return err
+			}
+			looked = time.Now()
+		}
+	}
+}
+
+func (k *keeper) write(ctx context.Context) error {
+	const op = "etcd.Keep"
+	c, ctx, cancel, err := k.kv.begin(ctx, op, k.key)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	if k.lease != 0 { // perhaps it is still good; if not, the put says so
+		if _, err := c.Put(ctx, k.key, string(k.value), clientv3.WithLease(k.lease)); err == nil {
+			return nil
+		} else if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return wrap(err, op)
+		}
+		k.lease = 0
+	}
+	granted, err := c.Grant(ctx, int64(k.ttl/time.Second))
+	if err != nil {
+		return wrap(err, op)
+	}
+	k.lease = granted.ID
+	if _, err := c.Put(ctx, k.key, string(k.value), clientv3.WithLease(k.lease)); err != nil {
+		return wrap(err, op)
+	}
+	return nil
+}
+
+// refresh asks for each renewal by itself: a stream of them has ended for good
+// in clients that were cut off for long enough.
+func (k *keeper) refresh(ctx context.Context) error {
+	const op = "etcd.Keep"
+	c, ctx, cancel, err := k.kv.begin(ctx, op, k.key)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	if _, err := c.KeepAliveOnce(ctx, k.lease); err != nil {
+		return wrap(err, op)
+	}
+	return nil
+}
+
+// look says whether the key is there as it should be.
+func (k *keeper) look(ctx context.Context) error {
+	const op = "etcd.Keep"
+	c, ctx, cancel, err := k.kv.begin(ctx, op, k.key)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	resp, err := c.Get(ctx, k.key)
+	switch {
+	case err != nil:
+		return nil // away: refresh finds out
+	case len(resp.Kvs) == 0:
+		return errs.New(errs.NotFound, op, "somebody removed the key")
+	case resp.Kvs[0].Lease != int64(k.lease):
+		return errs.New(errs.Conflict, op, "somebody else keeps the same key").With("lease", strconv.FormatInt(resp.Kvs[0].Lease, 16))
+	}
+	return nil
+}
+
+// leave gives the lease back, and the key with it. If that fails the key goes
+// when the lease ends.
+func (k *keeper) leave(ctx context.Context) {
+	if k.lease == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if c, err := k.kv.connect("etcd.Keep"); err == nil {
+		_, _ = c.Revoke(ctx, k.lease)
+	}
+}
