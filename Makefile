@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 WEB   := server/console/web
 
-.PHONY: help test check build vet unit race arch gen console console-check story browser node-otel bench numbers tidy clean
+.PHONY: help test check build vet unit race arch gen console console-check story browser node-otel bench numbers safety overload performance tidy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,15 @@ bench: ## the benchmarks, medians of five
 
 numbers: ## measure what is promised and write docs/numbers.md (half an hour)
 	$(GO) run ./bench/numbers
+
+safety: ## ask our library and its peers whether the usual traps spring, and write docs/safety.md (half a minute)
+	$(GO) run ./bench/safety
+
+overload: ## tell overload and storms beside peers, and write docs/overload.md (four minutes)
+	$(GO) run ./bench/storm
+
+performance: ## measure calls and servers beside peers, and write docs/performance.md (six minutes)
+	$(GO) run ./bench/performance
 
 gen: ## write generated code anew: protobuf, exported surface
 	tools/gen.sh
