@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/resilience/retry"
 )
 
 // Keeping says how Keep keeps a key. The zero value is the documented defaults.
@@ -63,20 +64,9 @@ func (kv *KV) Keep(ctx context.Context, key string, value []byte, how Keeping) e
 		if time.Since(began) > k.ttl {
 			tries = 0
 		}
-		if pause(ctx, wait(tries)) != nil {
+		if retry.Wait(ctx, wait(tries)) != nil {
 			return errs.Wrap(ctx.Err(), op)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -122,7 +112,7 @@ func (k *keeper) hold(ctx context.Context) error {
 		if tries > 0 {
 			next = min(next, wait(tries))
 		}
-		if err := pause(ctx, next); err != nil {
+		if err := retry.Wait(ctx, next); err != nil {
 			return err
 		}
 		err := k.refresh(ctx)

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/resilience/retry"
 )
 
 // Kind is what an Event says.
@@ -74,12 +75,8 @@ func (kv *KV) Watch(ctx context.Context, prefix string, fn func(Event)) error {
 			level = slog.LevelWarn // said once an outage, not at every try
 		}
 		kv.log().LogAttrs(ctx, level, "watch broken, listing again", slog.String("prefix", prefix), slog.Any("error", err))
-		t := time.NewTimer(wait(tries))
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return errs.Wrap(ctx.Err(), op)
-		case <-t.C:
+		if err := retry.Wait(ctx, wait(tries)); err != nil {
+			return errs.Wrap(err, op)
 		}
 		tries = min(tries+1, 30)
 	}
