@@ -185,7 +185,7 @@ func (c *request) serve(ctx context.Context, run func(context.Context) error) (e
 		c.leave(outcome)
 		elapsed := time.Since(c.started)
 		h.tell.finish(ctx, span, c.method, elapsed, e)
-		h.tell.line(ctx, method, elapsed, e)
+		h.tell.line(ctx, c.method, c.started, elapsed, e)
 	}()
 	if left, ok := flow.Remaining(ctx); ok && left <= 0 {
 		err = errs.New(errs.Timeout, method, "the time allowed for this request was already over").Because(flow.ErrExpired)

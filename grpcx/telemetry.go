@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +53,7 @@ var seconds = metric.WithExplicitBucketBoundaries(0.005, 0.01, 0.025, 0.05, 0.07
 // telemetry is where the serving side reports.
 type telemetry struct {
 	log      *slog.Logger // nil means slog.Default, looked up when used
+	source   uintptr      // of log records: looked up once, because it is dear
 	success  slog.Level
 	tracer   trace.Tracer
 	meter    metric.Meter
@@ -65,12 +67,16 @@ func newTelemetry(s Server) *telemetry {
 	t.duration, _ = t.meter.Float64Histogram("rpc.server.call.duration", metric.WithUnit("s"),
 		metric.WithDescription("Measures the duration of an incoming Remote Procedure Call (RPC)."), seconds)
 	t.panics = observe.NewPanics(t.meter)
+	var here [1]uintptr
+	runtime.Callers(1, here[:])
+	t.source = here[0]
 	return t
 }
 
 // served is one method that is served.
 type served struct {
 	name      string // "package.Service/Method"
+	message   string // of log records
 	span      []trace.SpanStartOption
 	durations observe.Attributes[answered]
 	failures  *observe.Failures
@@ -87,7 +93,8 @@ type answered struct {
 func (t *telemetry) method(name string) *served {
 	service, method := split(name)
 	return &served{
-		name: name,
+		name:    name,
+		message: "request " + name,
 		span: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(keySystem.String("grpc"),
 			keySystemName.String("grpc"), keyService.String(service), keyMethod.String(method), keyOp.String(name))},
 		failures: observe.NewFailures(t.meter, name),
@@ -173,7 +180,7 @@ func dash(s string) string {
 }
 
 // line is the one log record of a served call.
-func (t *telemetry) line(ctx context.Context, method string, elapsed time.Duration, e *errs.Error) {
+func (t *telemetry) line(ctx context.Context, m *served, started time.Time, elapsed time.Duration, e *errs.Error) {
 	level, code := t.success, codes.OK
 	if bad(e) {
 		level = slog.LevelError
@@ -189,7 +196,7 @@ func (t *telemetry) line(ctx context.Context, method string, elapsed time.Durati
 		code = codes.Code(e.GRPC())
 	}
 	// Microseconds, because slog's JSON writes a float through encoding/json.
-	attrs := append(make([]slog.Attr, 0, 6), slog.String("op", method), slog.String("code", name(code)),
+	attrs := append(make([]slog.Attr, 0, 6), slog.String("op", m.name), slog.String("code", name(code)),
 		slog.Int64("elapsed_us", elapsed.Microseconds()), slog.String("trace_id", flow.TraceID(ctx)))
 	if n := flow.Attempt(ctx); n > 0 {
 		attrs = append(attrs, slog.Int("attempt", n))
@@ -197,7 +204,9 @@ func (t *telemetry) line(ctx context.Context, method string, elapsed time.Durati
 	if e != nil {
 		attrs = append(attrs, slog.Any("error", e))
 	}
-	log.LogAttrs(ctx, level, "request "+method, attrs...)
+	record := slog.NewRecord(started.Add(elapsed), level, m.message, t.source)
+	record.AddAttrs(attrs...)
+	_ = log.Handler().Handle(ctx, record) // as a Logger does
 }
 
 // address splits what a connection says of its other end, or of its target.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,8 @@ func method(r *http.Request) string {
 type serverTelemetry struct {
 	op        string
 	hop       []byte       // of a refusal's chain
+	message   string       // of log records
+	source    uintptr      // of log records: looked up once, because it is dear
 	logger    *slog.Logger // nil means slog.Default, looked up when used
 	success   slog.Level
 	tracer    trace.Tracer
@@ -92,7 +95,10 @@ func (a answered) attributes() []attribute.KeyValue {
 }
 
 func newServerTelemetry(s Server, op string) *serverTelemetry {
-	t := &serverTelemetry{op: op, hop: hop(s.Service, op), logger: s.Observe.Log, success: s.LogSuccess}
+	t := &serverTelemetry{op: op, hop: hop(s.Service, op), message: "request " + op, logger: s.Observe.Log, success: s.LogSuccess}
+	var here [1]uintptr
+	runtime.Callers(1, here[:])
+	t.source = here[0]
 	sinks := s.Observe.OrDefault()
 	t.tracer = sinks.Tracer.Tracer(scope)
 	m := sinks.Meter.Meter(scope)
@@ -169,7 +175,7 @@ func (t *serverTelemetry) finish(ctx context.Context, span trace.Span, r *http.R
 	route := routeOf(r) // a mux inside Wrap has set it by now
 	t.span(span, r, route, status, q.err, kind, bad)
 	t.record(ctx, r, route, status, elapsed, q.err, kind, bad)
-	t.log(ctx, r, &q.rec, status, elapsed, q.err, kind, bad)
+	t.log(ctx, r, q, status, elapsed, kind, bad)
 }
 
 func (t *serverTelemetry) span(span trace.Span, r *http.Request, route string, status int, e *errs.Error, kind string, bad bool) {
@@ -242,7 +248,7 @@ func (t *serverTelemetry) refused(ctx context.Context, r *http.Request, reason s
 	t.duration.Record(ctx, elapsed.Seconds(), set.Record...)
 }
 
-func (t *serverTelemetry) log(ctx context.Context, r *http.Request, rec *recorder, status int, elapsed time.Duration, e *errs.Error, kind string, bad bool) {
+func (t *serverTelemetry) log(ctx context.Context, r *http.Request, q *request, status int, elapsed time.Duration, kind string, bad bool) {
 	level := t.success
 	if bad {
 		level = slog.LevelError
@@ -258,14 +264,16 @@ func (t *serverTelemetry) log(ctx context.Context, r *http.Request, rec *recorde
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs, slog.String("op", t.op), slog.String("method", r.Method), slog.String("path", r.URL.Path),
 		slog.Int("status", status), slog.Int64("elapsed_us", elapsed.Microseconds()),
-		slog.Int64("bytes", rec.bytes), slog.String("trace_id", flow.TraceID(ctx)))
+		slog.Int64("bytes", q.rec.bytes), slog.String("trace_id", flow.TraceID(ctx)))
 	if n := flow.Attempt(ctx); n > 0 {
 		attrs = append(attrs, slog.Int("attempt", n))
 	}
-	if e != nil {
-		attrs = append(attrs, slog.Any("error", e))
+	if q.err != nil {
+		attrs = append(attrs, slog.Any("error", q.err))
 	} else if kind != "" {
 		attrs = append(attrs, slog.String("error", kind))
 	}
-	logger.LogAttrs(ctx, level, "request "+t.op, attrs...)
+	record := slog.NewRecord(q.started.Add(elapsed), level, t.message, t.source)
+	record.AddAttrs(attrs...)
+	_ = logger.Handler().Handle(ctx, record) // as a Logger does
 }
