@@ -84,7 +84,7 @@ func TestCrashPoints(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, dsn)
 				defer w.close()
-				w.fault = once(c.call, c.fault)
+				w.strike(once(c.call, c.fault))
 				o, err, died := w.place(t.Context(), w.service(), "k", c.quantity)
 				heard := ""
 				if err == nil && !died {
@@ -152,7 +152,7 @@ func chaos(t *testing.T, seed uint64, orders int, dsn func(string) string) {
 		var mu sync.Mutex
 		rng := rand.New(rand.NewPCG(seed, 1))
 		struck := map[fault]int{}
-		w.fault = func(string) fault {
+		w.strike(func(string) fault {
 			mu.Lock()
 			defer mu.Unlock()
 			f := none
@@ -161,7 +161,7 @@ func chaos(t *testing.T, seed uint64, orders int, dsn func(string) string) {
 			}
 			struck[f]++
 			return f
-		}
+		})
 		// Recovery's own process dies now and then as well.
 		recovering, stop := context.WithCancel(t.Context())
 		var all sync.WaitGroup
@@ -198,7 +198,7 @@ func chaos(t *testing.T, seed uint64, orders int, dsn func(string) string) {
 		customers.Wait()
 		stop()
 		all.Wait()
-		w.fault = func(string) fault { return none }
+		w.strike(func(string) fault { return none })
 		took := w.settle()
 		w.check(accepted)
 		t.Logf("%d orders, %d accepted, faults %v, settled %v after the last order", orders, len(accepted), struck, took)
@@ -256,12 +256,12 @@ func TestLongOutage(t *testing.T) {
 		defer w.close()
 		var away sync.Map
 		away.Store("bank", true)
-		w.fault = func(call string) fault {
+		w.strike(func(call string) fault {
 			if _, ok := away.Load(call); ok {
 				return lostBefore
 			}
 			return none
-		}
+		})
 		var ids []string
 		for i := range 200 {
 			time.Sleep(50 * time.Millisecond)

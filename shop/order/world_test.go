@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ type world struct {
 	stock    *inventory.Service
 	pay      map[string]*payment.Service // by version, one database
 	routes   *canary.Table
-	fault    func(call string) fault
+	faults   atomic.Pointer[func(call string) fault] // what befalls calls; nil means nothing
 	quiet    observe.Sinks
 	cancel   context.CancelFunc
 	outboxes []*safe.Task
@@ -63,7 +64,7 @@ var killed = errors.New("kill -9")
 
 // newWorld makes a world; dsn names the database of a service.
 func newWorld(t *testing.T, dsn func(name string) string) *world {
-	w := &world{t: t, dsn: map[string]string{}, pay: map[string]*payment.Service{}, routes: &canary.Table{}, fault: func(string) fault { return none },
+	w := &world{t: t, dsn: map[string]string{}, pay: map[string]*payment.Service{}, routes: &canary.Table{},
 		quiet: observe.Sinks{Log: slog.New(slog.NewTextHandler(io.Discard, nil))}}
 	dir := t.TempDir()
 	for _, name := range []string{"orders", "payments", "stock"} {
@@ -299,6 +300,16 @@ func (h handlers) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	h.h.ServeHTTP(rec, in)
 	return rec.Result(), nil
+}
+
+// strike sets what befalls calls from now on, also those that workers make.
+func (w *world) strike(faults func(call string) fault) { w.faults.Store(&faults) }
+
+func (w *world) fault(call string) fault {
+	if faults := w.faults.Load(); faults != nil {
+		return (*faults)(call)
+	}
+	return none
 }
 
 // once returns a fault that strikes the first call of that name.
