@@ -278,7 +278,8 @@ func failure(try, caller context.Context, err error, op string) *errs.Error {
 }
 
 // unsendable says that a transport did not send a request because there is
-// something wrong with it. net/http has no better way to tell than its text.
+// something wrong with it. net/http has no better way to tell than its text; of a
+// body of the wrong length it sometimes tells only that the connection is closed.
 func unsendable(err error) bool {
 	if err == nil {
 		return false

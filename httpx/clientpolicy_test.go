@@ -52,7 +52,11 @@ func TestMistakes(t *testing.T) {
 				t.Fatalf("%s: %v %v", name, resp, err)
 			}
 		}
-		if s := tr.Guard().Snapshot(); s.State != breaker.Closed || s.Counts.Failures+s.Counts.Answered+s.Counts.Successes > 0 {
+		most := uint64(0)
+		if name == "body length" {
+			most = 3 // net/http now and then names the connection it has closed for this reason, and not the reason
+		}
+		if s := tr.Guard().Snapshot(); s.State != breaker.Closed || s.Counts.Failures > most || s.Counts.Answered+s.Counts.Successes > 0 {
 			t.Errorf("%s: the breaker counted %+v", name, s.Counts)
 		}
 		tr.CloseIdleConnections()
