@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 func TestSpread(t *testing.T) {
@@ -91,7 +93,7 @@ func TestDocument(t *testing.T) {
 
 func TestFlagsAreRefused(t *testing.T) {
 	for _, args := range [][]string{{"-parts", "sizes"}, {"-parts", ""}, {"-n", "0"}, {"now"}, {"-speed"}} {
-		if err := run(context.Background(), args, io.Discard, io.Discard); !errors.As(err, new(misuse)) {
+		if err := run(context.Background(), args, io.Discard, io.Discard); !errors.As(err, new(command.Misuse)) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}

@@ -22,12 +22,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 // A bench is one run of this program.
@@ -62,20 +62,8 @@ func parts() []part {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(misuse)):
-		fmt.Fprintf(os.Stderr, "numbers: %v; see -help\n", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "numbers: %v\n", err)
-		os.Exit(1)
-	}
+	command.Main("numbers", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
 }
-
-type misuse struct{ error }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	b := &bench{log: stderr}
@@ -87,25 +75,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	f.IntVar(&b.runs, "n", 3, "how often each story is run")
 	f.IntVar(&b.port, "port-base", 27600, "first of the 30 ports of the demo")
 	f.DurationVar(&b.idle, "idle", 30*time.Second, "how long the control plane idles before its memory is read")
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return misuse{err}
+	if err := command.Parse(f, args); err != nil {
+		return err
 	}
 	chosen, err := choose(parts(), *which)
 	if err != nil {
 		return err
 	}
-	if b.runs < 1 || f.NArg() > 0 {
-		return misuse{errors.New("-n must be at least 1, and there are no arguments")}
+	if b.runs < 1 {
+		return command.Misuse{Err: errors.New("-n must be at least 1")}
 	}
 	b.stories = strings.Split(*stories, ",")
-	work, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output()
-	if err != nil || len(strings.TrimSpace(string(work))) == 0 {
-		return errors.New("no go.work here: run it inside the repository")
+	if b.root, err = command.Root(ctx); err != nil {
+		return err
 	}
-	b.root = filepath.Dir(strings.TrimSpace(string(work)))
 	if b.dir, err = os.MkdirTemp("", "surefoot-numbers-"); err != nil {
 		return err
 	}
@@ -154,7 +137,7 @@ func choose(all []part, names string) ([]part, error) {
 	}
 	for _, w := range want {
 		if !slices.ContainsFunc(all, func(p part) bool { return p.name == w }) {
-			return nil, misuse{fmt.Errorf("-parts does not know %q", w)}
+			return nil, command.Misuse{Err: fmt.Errorf("-parts does not know %q", w)}
 		}
 	}
 	return chosen, nil

@@ -134,7 +134,7 @@ func (f figures) calls() (string, []result, error) {
 			}
 		}
 		results = append(results, r)
-		fmt.Fprintf(&table, "| %s | %s | %v | %s | %s | `%s` |\n", g.what, g.limit(), c, r.verdict(), f.peers(g), command(g.which))
+		fmt.Fprintf(&table, "| %s | %s | %v | %s | %s | `%s` |\n", g.what, g.limit(), c, r.verdict(), f.peers(g), alone(g.which))
 	}
 	return table.String(), results, nil
 }
@@ -212,8 +212,8 @@ func bold(library string) string {
 	return library
 }
 
-// command runs the case alone.
-func command(which string) string {
+// alone is the command that runs one case.
+func alone(which string) string {
 	policy, name, _ := strings.Cut(which, "/")
 	return fmt.Sprintf("go test -run '^$' -bench '^Benchmark%s$/^%s$' ./bench/peers", policy, name)
 }

@@ -22,30 +22,18 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(misuse)):
-		fmt.Fprintf(os.Stderr, "performance: %v; see -help\n", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "performance: %v\n", err)
-		os.Exit(1)
-	}
+	command.Main("performance", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
 }
-
-type misuse struct{ error }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f := flag.NewFlagSet("performance", flag.ContinueOnError)
@@ -55,20 +43,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	rounds := f.Int("rounds", 25, "rounds of whole servers (bench/serving); 0 means none")
 	inflight := f.Int("inflight", 100000, "requests to have in flight in one process; 0 means none")
 	out := f.String("out", "docs/performance.md", "document to write, from the repository's root; - means standard output")
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return misuse{err}
+	if err := command.Parse(f, args); err != nil {
+		return err
 	}
-	if *count < 1 || *each <= 0 || *rounds < 0 || *inflight < 0 || f.NArg() > 0 {
-		return misuse{errors.New("-count and -benchtime must be positive, the others not negative, and there are no arguments")}
+	if *count < 1 || *each <= 0 || *rounds < 0 || *inflight < 0 {
+		return command.Misuse{Err: errors.New("-count and -benchtime must be positive, the others not negative")}
 	}
-	work, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output()
-	if err != nil || len(strings.TrimSpace(string(work))) == 0 {
-		return errors.New("no go.work here: run it inside the repository")
+	root, err := command.Root(ctx)
+	if err != nil {
+		return err
 	}
-	root := filepath.Dir(strings.TrimSpace(string(work)))
 
 	at := surroundings(time.Now(), *count, *each) + ", load average " + load() + " before"
 	all := figures{}

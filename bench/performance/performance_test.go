@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 const printed = `goos: linux
@@ -184,7 +186,7 @@ func TestDocumentIncomplete(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{{"-count", "0"}, {"-benchtime", "-1s"}, {"-rounds", "-1"}, {"-inflight", "-1"}, {"-count", "many"}, {"extra"}} {
-		if err := run(context.Background(), args, io.Discard, io.Discard); !errors.As(err, new(misuse)) {
+		if err := run(context.Background(), args, io.Discard, io.Discard); !errors.As(err, new(command.Misuse)) {
 			t.Errorf("%v: %v, want a misuse", args, err)
 		}
 	}

@@ -6,27 +6,26 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"time"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 func main() {
 	if scene := os.Getenv(childVariable); scene != "" {
 		play(scene)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := write(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "safety:", err)
-		os.Exit(1)
-	}
+	command.Main("safety", write)
 }
 
-func write(ctx context.Context) error {
-	out := flag.String("out", "docs/safety.md", "file to write; - for standard output")
-	only := flag.String("only", "", "one line, by its id")
-	list := flag.Bool("list", false, "list the lines and do nothing")
-	flag.Parse()
+func write(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("safety", flag.ContinueOnError)
+	out := f.String("out", "docs/safety.md", "file to write; - for standard output")
+	only := f.String("only", "", "one line, by its id")
+	list := f.Bool("list", false, "list the lines and do nothing")
+	if err := command.Parse(f, args); err != nil {
+		return err
+	}
 	chosen := lines
 	if *only != "" {
 		chosen = nil
@@ -43,10 +42,10 @@ func write(ctx context.Context) error {
 		return nil
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("no line %q: see -list", *only)
+		return command.Misuse{Err: fmt.Errorf("no line %q: -list shows them", *only)}
 	}
 	if *only != "" && *out != "-" {
-		return fmt.Errorf("a single line does not make %s: give -out -", *out)
+		return command.Misuse{Err: fmt.Errorf("a single line does not make %s: give -out -", *out)}
 	}
 	hush()
 	at, err := asked(time.Now().UTC().Format(time.DateOnly))

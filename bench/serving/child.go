@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 // usage is what a server's process has used so far.
@@ -30,7 +32,7 @@ type usage struct {
 func serveChild(ctx context.Context, name, profile string, stdin io.Reader, stdout io.Writer) error {
 	start, ok := servers()[name]
 	if !ok {
-		return misuse{fmt.Errorf("no server is called %q", name)}
+		return command.Misuse{Err: fmt.Errorf("no server is called %q", name)}
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

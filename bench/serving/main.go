@@ -21,31 +21,18 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/zeromicro/go-zero/core/logx"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(misuse)):
-		fmt.Fprintf(os.Stderr, "serving: %v; see -help\n", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "serving: %v\n", err)
-		os.Exit(1)
-	}
+	command.Main("serving", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdin, os.Stdout, os.Stderr) })
 }
-
-type misuse struct{ error }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	logx.SetWriter(logx.NewWriter(io.Discard)) // go-zero, once imported, prints its process's usage each minute
@@ -61,14 +48,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	rate := f.Int("rate", 4000, "with -inflight: requests a second")
 	serve := f.String("serve", "", "be the server of this name (how the program calls itself)")
 	profile := f.String("profile", "", "with -serve: where to write a CPU profile")
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return misuse{err}
+	if err := command.Parse(f, args); err != nil {
+		return err
 	}
-	if f.NArg() > 0 || p.rounds < 1 || p.each <= 0 || *flight < 0 || *hold < 0 || *rate < 1 {
-		return misuse{errors.New("numbers must be positive, and there are no arguments")}
+	if p.rounds < 1 || p.each <= 0 || *flight < 0 || *hold < 0 || *rate < 1 {
+		return command.Misuse{Err: errors.New("numbers must be positive")}
 	}
 	switch {
 	case *serve != "":

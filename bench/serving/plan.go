@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 // plan says what to drive and for how long.
@@ -33,7 +35,7 @@ type rows map[string][]row
 func (p plan) run(ctx context.Context, progress io.Writer) (rows, error) {
 	only, err := regexp.Compile(p.only)
 	if err != nil {
-		return nil, misuse{err}
+		return nil, command.Misuse{Err: err}
 	}
 	children := map[string]*child{}
 	defer func() {
@@ -53,7 +55,7 @@ func (p plan) run(ctx context.Context, progress io.Writer) (rows, error) {
 		children[name] = c
 	}
 	if len(children) == 0 {
-		return nil, misuse{fmt.Errorf("no case matches %q", p.only)}
+		return nil, command.Misuse{Err: fmt.Errorf("no case matches %q", p.only)}
 	}
 	all := rows{}
 	for n := range p.rounds {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 func listen(t *testing.T) net.Listener {
@@ -118,7 +120,7 @@ func TestRows(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{{"-rounds", "0"}, {"-each", "-1s"}, {"-only", "("}, {"-only", "nothing"}, {"-serve", "nobody"}, {"-inflight", "-1"}, {"extra"}} {
-		if err := run(context.Background(), args, strings.NewReader(""), io.Discard, io.Discard); !errors.As(err, new(misuse)) {
+		if err := run(context.Background(), args, strings.NewReader(""), io.Discard, io.Discard); !errors.As(err, new(command.Misuse)) {
 			t.Errorf("%v: %v, want a misuse", args, err)
 		}
 	}

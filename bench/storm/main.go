@@ -29,50 +29,33 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(misuse)):
-		fmt.Fprintf(os.Stderr, "storm: %v; see -help\n", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "storm: %v\n", err)
-		os.Exit(1)
-	}
+	command.Main("storm", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
 }
-
-type misuse struct{ error }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f := flag.NewFlagSet("storm", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	seeds := f.Int("seeds", 20, "seeds for each of our storms; everything else has at most 3")
 	out := f.String("out", "docs/overload.md", "document to write, from the repository's root; - means standard output")
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return misuse{err}
+	if err := command.Parse(f, args); err != nil {
+		return err
 	}
-	if *seeds < 1 || f.NArg() > 0 {
-		return misuse{errors.New("-seeds must be positive, and there are no arguments")}
+	if *seeds < 1 {
+		return command.Misuse{Err: errors.New("-seeds must be positive")}
 	}
-	work, err := exec.CommandContext(ctx, "go", "env", "GOWORK").Output()
-	if err != nil || len(strings.TrimSpace(string(work))) == 0 {
-		return errors.New("no go.work here: run it inside the repository")
+	root, err := command.Root(ctx)
+	if err != nil {
+		return err
 	}
-	root := filepath.Dir(strings.TrimSpace(string(work)))
 
 	began := time.Now()
 	all, err := tell(ctx, root, *seeds)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/surefoot-go/surefoot/bench/command"
 )
 
 func TestRead(t *testing.T) {
@@ -112,7 +114,7 @@ func TestNumber(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{{"-seeds", "0"}, {"-seeds", "many"}, {"extra"}, {"-unknown"}} {
-		if err := run(context.Background(), args, io.Discard, io.Discard); !errors.As(err, new(misuse)) {
+		if err := run(context.Background(), args, io.Discard, io.Discard); !errors.As(err, new(command.Misuse)) {
 			t.Errorf("%v: %v, want a misuse", args, err)
 		}
 	}
