@@ -305,6 +305,7 @@ if (services.length > 0) await step('the topology holds still and is usable by k
   ok('Enter opens the service', (await page.locator('h1').innerText()) === name)
   await page.goBack()
   await page.getByRole('button', { name: 'Table' }).click()
+  await page.locator('.card table, .empty').first().waitFor()
   ok('the same as a table', (await page.locator('.card table, .empty').count()) > 0)
   await accessible(page, 'topology table')
   await clean('topology')
@@ -329,6 +330,7 @@ if (trace) await step('search, waterfall and span by hand', async () => {
   ok('the span is shown', (await page.locator('.detail').innerText()).includes('Attributes'))
   if (shots) await page.screenshot({ path: path.join(shots, 'trace-span-en-light.png'), fullPage: true })
   await page.reload()
+  await page.locator('.wf-row').first().waitFor() // the spans are fetched anew, and a count does not wait
   ok('the address brings the same span back', (await page.locator('.wf-row.chosen').count()) === 1)
   await page.getByLabel('Trace id').count()
   await page.goto(base + '/traces')
