@@ -1,0 +1,2 @@
+// Package pipe is a Go channel of bytes between services, encrypted.
+package pipe
