@@ -1,4 +1,2 @@
 // Package seal carries sealed records over any net.Conn.
 package seal
-
-import _ "github.com/flynn/noise" // the handshake
