@@ -23,7 +23,7 @@ type settings struct {
 	otlp    string
 	etcd    string // "none" watches no routes
 
-	user, order, payment, paymentV2, inventory, bank, warehouse string
+	user, order, payment, paymentV2, paymentV3, inventory, bank, warehouse string
 }
 
 // Where the programs are unless told otherwise: the demo's ports.
@@ -47,13 +47,14 @@ func (p program) parse(args []string, env func(string) (string, bool), stderr io
 	add(&s.admin, "admin", "127.0.0.1:17617", "`host:port` of the switch and the ledger's truth; it has no login, keep it on loopback")
 	add(&s.health, "health", "127.0.0.1:0", "`host:port` of /healthz and /readyz; port 0 takes a free one and logs it")
 	add(&s.dsn, "dsn", p.name+".db", "database: the `path` of a SQLite file, or postgres://user:password@host/name (bank and warehouse: a file only)")
-	add(&s.version, "version", "v1", "service.version, and the lane of a canary; payment v2 is a different payment")
+	add(&s.version, "version", "v1", "service.version, and the lane of a canary; payment v2 and v3 are different payments")
 	add(&s.otlp, "otlp", "", "`host:port` that takes OTLP over gRPC; none sends nothing; default $OTEL_EXPORTER_OTLP_ENDPOINT or localhost:4317")
 	add(&s.etcd, "etcd", "127.0.0.1:7602", "`host:port,...` of etcd with the canary routes (order reads them); none watches no routes")
 	add(&s.user, "user", "http://"+ports["user"], "base `URL` of user")
 	add(&s.order, "order", ports["order"], "`host:port` of order")
 	add(&s.payment, "payment", ports["payment"], "`host:port` of payment, the lane v1")
 	add(&s.paymentV2, "payment-v2", "", "`host:port` of payment's lane v2; default: there is none")
+	add(&s.paymentV3, "payment-v3", "", "`host:port` of payment's lane v3; default: there is none")
 	add(&s.inventory, "inventory", ports["inventory"], "`host:port` of inventory")
 	add(&s.bank, "bank", "http://"+ports["bank"], "base `URL` of the bank")
 	add(&s.warehouse, "warehouse", "http://"+ports["warehouse"], "base `URL` of the warehouse")
@@ -97,7 +98,7 @@ func (s *settings) check(fs *flag.FlagSet) error {
 		switch f.Name {
 		case "addr", "admin", "health", "order", "payment", "inventory":
 			hostPort(f.Name, v)
-		case "payment-v2":
+		case "payment-v2", "payment-v3":
 			if v != "" {
 				hostPort(f.Name, v)
 			}

@@ -223,7 +223,7 @@ func runOrder(ctx context.Context, s settings) error {
 func (p *process) lanes() (grpc.ClientConnInterface, error) {
 	policy := resilience.Policy{Timeout: toPayment, AttemptTimeout: toPayment, Retry: retry.Policy{Max: 1}}
 	conns := map[string]grpc.ClientConnInterface{}
-	for version, addr := range map[string]string{"v1": p.payment, "v2": p.paymentV2} {
+	for version, addr := range map[string]string{"v1": p.payment, "v2": p.paymentV2, "v3": p.paymentV3} {
 		if addr == "" {
 			continue
 		}

@@ -44,7 +44,7 @@ func programs() []program {
 	return []program{
 		{"gateway", "the public API: POST /orders, GET /orders/{id}, GET /openapi.yaml", []string{"addr", "user", "order", "version", "otlp", "etcd"}, runGateway},
 		{"user", "who buys: GET /users/{id}", []string{"addr", "dsn", "version", "otlp", "etcd"}, runUser},
-		{"order", "orders and their saga, over gRPC", append([]string{"addr", "dsn", "payment", "payment-v2", "inventory"}, ours...), runOrder},
+		{"order", "orders and their saga, over gRPC", append([]string{"addr", "dsn", "payment", "payment-v2", "payment-v3", "inventory"}, ours...), runOrder},
 		{"payment", "charges at the bank and their outbox, over gRPC", append([]string{"addr", "dsn", "bank"}, ours...), runPayment},
 		{"inventory", "the stock, over gRPC", append([]string{"addr", "dsn", "warehouse"}, ours...), runInventory},
 		{"bank", "the outside world: takes money, has a switch to fail by", []string{"addr", "admin", "dsn"}, runBank},

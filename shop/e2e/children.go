@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ type child struct {
 	log  string
 	done chan struct{} // closed when the process has ended
 	err  error         // valid once done is closed
+
+	retired bool // asked to end while the others go on; under children.mu
 }
 
 // children are the processes a demo owns. None outlives it: they get SIGTERM
@@ -65,7 +68,7 @@ func (c *children) start(name string, args ...string) (*child, error) {
 		ch.err = cmd.Wait()
 		close(ch.done)
 		c.mu.Lock()
-		asked := c.stop
+		asked := c.stop || ch.retired
 		c.mu.Unlock()
 		if !asked {
 			select {
@@ -76,6 +79,22 @@ func (c *children) start(name string, args ...string) (*child, error) {
 		return nil
 	})
 	return ch, nil
+}
+
+// retire stops one child, within limit, while the others go on.
+func (c *children) retire(name string, limit time.Duration) {
+	c.mu.Lock()
+	i := slices.IndexFunc(c.all, func(ch *child) bool { return ch.name == name })
+	var ch *child
+	if i >= 0 {
+		ch = c.all[i]
+		ch.retired = true
+		c.all = slices.Delete(c.all, i, i+1)
+	}
+	c.mu.Unlock()
+	if ch != nil {
+		ch.end(limit)
+	}
 }
 
 // end stops every child, last started first, each within limit.

@@ -49,6 +49,7 @@ var stories = []struct {
 	{"bank-down", say{"the bank goes down under load and comes back", "负载之下银行宕机，随后恢复"}, bankDown},
 	{"bank-slow", say{"the bank answers, but seconds late", "银行仍有应答，但迟到数秒"}, bankSlow},
 	{"bad-release", say{"payment v2 goes out to premium users and fails for them", "payment v2 发布给 premium 用户后出错"}, badRelease},
+	{"leak", say{"payment v3 answers well and leaks one goroutine per order", "payment v3 应答正常，但每单泄漏一个协程"}, leak},
 }
 
 // Stories lists the names that Demo.Story takes.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func TestBadSettingsAreRefusedBeforeAnythingStarts(t *testing.T) {
 		says string
 	}{
 		{"no binary", Demo{}, errs.Invalid, "name the surefoot binary"},
-		{"unknown story", Demo{Exe: "x", Story: "flood"}, errs.Invalid, "bank-down, bank-slow, bad-release"},
+		{"unknown story", Demo{Exe: "x", Story: "flood"}, errs.Invalid, "bank-down, bank-slow, bad-release, leak"},
 		{"low port", Demo{Exe: "x", PortBase: 80}, errs.Invalid, "--port-base"},
 		{"high port", Demo{Exe: "x", PortBase: 65530}, errs.Invalid, "--port-base"},
 		{"absurd rate", Demo{Exe: "x", Rate: 1e6}, errs.Invalid, "orders per second"},
@@ -120,5 +121,19 @@ func TestTree(t *testing.T) {
 `
 	if got := tree(g, "external"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The story leak knows the line by heart.
+func TestTheLeakIsWhereTheStoryLooks(t *testing.T) {
+	file, line, _ := strings.Cut(leakAt, ":")
+	raw, err := os.ReadFile(filepath.Join("..", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(line)
+	lines := strings.Split(string(raw), "\n")
+	if err != nil || n < 1 || n > len(lines) || strings.TrimSpace(lines[n-1]) != "answer <- number" {
+		t.Errorf("the send that leaks is not at %s", leakAt)
 	}
 }

@@ -69,6 +69,18 @@ type report struct {
 	Owner string `json:"owner"`
 }
 
+// A finding is what the processes of a service say of their own health.
+type finding struct {
+	Kind    string `json:"kind"`
+	State   string `json:"state"`
+	Version string `json:"version"`
+	Count   int64  `json:"count"`
+	Blocked string `json:"blocked"`
+	Creator string `json:"creator"`
+	Text    string `json:"text"`
+	TextZh  string `json:"textZh"`
+}
+
 func (p plane) do(ctx context.Context, method, path string, body, into any) (int, error) {
 	var in io.Reader
 	if body != nil {
@@ -131,6 +143,13 @@ func (p plane) report(ctx context.Context, id string) (r report, err error) {
 func (p plane) markdown(ctx context.Context, id, lang string) (s string, err error) {
 	_, err = p.do(ctx, http.MethodGet, "/api/v1/incidents/"+url.PathEscape(id)+"/report?lang="+lang, nil, &s)
 	return s, err
+}
+
+// findings returns the open and the recently closed ones of a service.
+func (p plane) findings(ctx context.Context, service string) ([]finding, error) {
+	var out struct{ Findings []finding }
+	_, err := p.do(ctx, http.MethodGet, "/api/v1/services/"+url.PathEscape(service)+"/vitals", nil, &out)
+	return out.Findings, err
 }
 
 // value evaluates PromQL now and returns the largest value of the answer, and

@@ -80,7 +80,7 @@ func badRelease(ctx context.Context, s *system) error {
 		return err
 	}
 	s.v.title(say{"2. The release", "二、发布"})
-	if err := s.release(ctx); err != nil {
+	if err := s.release(ctx, "v2"); err != nil {
 		return err
 	}
 	v2 := canary.Route{Service: "payment", Stable: "v1", Canary: "v2", Match: map[string]string{"tier": "premium"}, Weight: 100}

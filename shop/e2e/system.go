@@ -33,6 +33,7 @@ const (
 	portBank
 	portBankAdmin
 	portWarehouse
+	portPaymentV3
 	portProxyBank      = 20
 	portProxyWarehouse = 21
 	portsUsed          = 30
@@ -40,7 +41,7 @@ const (
 
 var portOffsets = []int{
 	portConsole, portOTLP, portOTLPHTTP, portEtcd, portEtcdPeer,
-	portGateway, portUser, portOrder, portPayment, portPaymentV2, portInventory, portBank, portBankAdmin, portWarehouse,
+	portGateway, portUser, portOrder, portPayment, portPaymentV2, portPaymentV3, portInventory, portBank, portBankAdmin, portWarehouse,
 	portProxyBank, portProxyWarehouse,
 }
 
@@ -175,7 +176,7 @@ func (s *system) services() error {
 		{"user", []string{"--addr", s.addr(portUser), "--dsn", s.path("user.db")}},
 		{"inventory", []string{"--addr", s.addr(portInventory), "--dsn", s.path("inventory.db"), "--warehouse", "http://" + s.addr(portProxyWarehouse)}},
 		{"payment", s.paymentArgs(portPayment, "v1")},
-		{"order", []string{"--addr", s.addr(portOrder), "--dsn", s.path("order.db"), "--payment", s.addr(portPayment), "--payment-v2", s.addr(portPaymentV2), "--inventory", s.addr(portInventory)}},
+		{"order", []string{"--addr", s.addr(portOrder), "--dsn", s.path("order.db"), "--payment", s.addr(portPayment), "--payment-v2", s.addr(portPaymentV2), "--payment-v3", s.addr(portPaymentV3), "--inventory", s.addr(portInventory)}},
 		{"gateway", []string{"--addr", s.addr(portGateway), "--user", "http://" + s.addr(portUser), "--order", s.addr(portOrder)}},
 	} {
 		args := append([]string{"shop", svc.name}, svc.args...)
@@ -197,14 +198,15 @@ func (s *system) bankMode(ctx context.Context, mode string, delay time.Duration)
 	return err
 }
 
-// release starts the second version of payment beside the first.
-func (s *system) release(ctx context.Context) error {
-	args := append([]string{"shop", "payment"}, s.paymentArgs(portPaymentV2, "v2")...)
+// release starts another version of payment beside the first.
+func (s *system) release(ctx context.Context, version string) error {
+	name, port := "payment-"+version, map[string]int{"v2": portPaymentV2, "v3": portPaymentV3}[version]
+	args := append([]string{"shop", "payment"}, s.paymentArgs(port, version)...)
 	args = append(args, "--otlp", s.addr(portOTLP), "--etcd", s.addr(portEtcd))
-	if _, err := s.kids.start("payment-v2", args...); err != nil {
+	if _, err := s.kids.start(name, args...); err != nil {
 		return err
 	}
-	return s.listens(ctx, "payment-v2", s.addr(portPaymentV2))
+	return s.listens(ctx, name, s.addr(port))
 }
 
 // readyLimit bounds the wait for one process to answer on a busy machine.

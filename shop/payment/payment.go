@@ -50,7 +50,7 @@ type Service struct {
 	DB      *sqldb.DB     // migrated by Migrations
 	Bank    string        // base URL of the bank
 	HTTP    *http.Client  // with a time limit and a breaker for the bank; repeats are safe
-	Version string        // "v1" or "v2": see price; "" means v1
+	Version string        // "v1", "v2" or "v3": see price and receipts; "" means v1
 	Observe observe.Sinks // zero means the process-wide ones
 	Drain   float64       // payments the outbox settles per second at most; 0 means 50
 
@@ -81,6 +81,9 @@ func (s *Service) Charge(ctx context.Context, in *shopv1.ChargeRequest) (*shopv1
 	if fresh {
 		if e, err = s.settle(ctx, e); err != nil { // what went wrong is on the span
 			s.fellBack(ctx, err) // the outbox takes over
+		}
+		if r := receiptsOf(s.Version); r != nil && e.status == paid {
+			trace.SpanFromContext(ctx).SetAttributes(attribute.String("shop.receipt", r.number(ctx, e.orderID)))
 		}
 	}
 	return e.wire(), nil

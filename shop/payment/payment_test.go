@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -162,6 +163,46 @@ func TestV2(t *testing.T) {
 	}
 	if p, err := charge(v1, tier("premium"), "o-2"); err != nil || p.AmountMinor != 950 {
 		t.Errorf("priced by v2, repeated through v1: %v %v", p, err)
+	}
+}
+
+// TestV3 pins the bug of the story leak: right answers at the right price, and
+// one goroutine left at its send for each payment.
+func TestV3(t *testing.T) {
+	b := &bank{answer: func(string) (int, string) { return 201, charged }}
+	v3 := open(t, filepath.Join(t.TempDir(), "p.db"), "v3", b)
+	defer v3.DB.Close()
+	const charges = 5
+	for i := range charges {
+		ctx := flow.WithLabels(t.Context(), map[string]string{"tier": "premium"})
+		p, err := charge(v3, ctx, fmt.Sprint("o-", i))
+		if err != nil || p.AmountMinor != 950 || p.Status != shopv1.PaymentStatus_PAYMENT_STATUS_PAID {
+			t.Fatalf("%v %v", p, err)
+		}
+	}
+	if _, err := charge(v3, t.Context(), "o-0"); err != nil { // asked again: no second receipt
+		t.Fatal(err)
+	}
+	var stacks []byte
+	limit, tick := time.After(10*time.Second), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for {
+		stacks = make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		stuck := 0
+		for g := range strings.SplitSeq(string(stacks), "\n\n") {
+			if strings.Contains(g, "[chan send") && strings.Contains(g, "payment.(*receipts).number") {
+				stuck++
+			}
+		}
+		if stuck == charges {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("%d goroutines are left, want %d:\n%s", stuck, charges, stacks)
+		}
 	}
 }
 

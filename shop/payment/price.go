@@ -6,23 +6,26 @@ import (
 	"github.com/surefoot-go/surefoot/flow"
 )
 
-// price says what an order costs this user, in minor units. It is the one
-// difference between the versions of the service.
+// price says what an order costs this user, in minor units.
 type price func(ctx context.Context, list int64) int64
 
 // pricing returns the price of a version: v2 brought the loyalty discount, and
-// every version after it keeps it.
+// every version after it keeps it; v3 has it right.
 func pricing(version string) price {
-	if version == "v1" || version == "" {
+	switch version {
+	case "v1", "":
 		return listPrice
+	case "v2":
+		// As the loyalty team names its programme. The user service says "premium".
+		return newLoyalty("Premium").price
 	}
-	return newLoyalty().price
+	return newLoyalty("premium").price
 }
 
 // listPrice is v1: everybody pays what the list says.
 func listPrice(_ context.Context, list int64) int64 { return list }
 
-// loyalty is v2: members of a programme pay less.
+// loyalty is what v2 brought: members of a programme pay less.
 type loyalty struct {
 	programmes map[string]*programme
 }
@@ -32,15 +35,12 @@ type programme struct {
 	Percent int64 // taken off the list price
 }
 
-func newLoyalty() loyalty {
-	return loyalty{programmes: map[string]*programme{
-		// As the loyalty team names them. The user service says "premium".
-		"Premium": {Percent: 5},
-	}}
+func newLoyalty(name string) loyalty {
+	return loyalty{programmes: map[string]*programme{name: {Percent: 5}}}
 }
 
 // price takes the programme's share off. This is the bug that the story
-// bad-release releases: the name is not found, programme is nil, and every
+// bad-release releases: v2 does not find the name, programme is nil, and every
 // charge of a premium user panics. It must stay: the point is that the release
 // is survived and taken back, not that it was reviewed better.
 func (l loyalty) price(ctx context.Context, list int64) int64 {
