@@ -8,20 +8,23 @@ import (
 	"github.com/surefoot-go/surefoot/server/api"
 	"github.com/surefoot-go/surefoot/server/catalog"
 	"github.com/surefoot-go/surefoot/server/topology"
+	"github.com/surefoot-go/surefoot/server/vitals"
 )
 
 // live is what the API reads: the picture of the last second, replaced whole
 // each second by the loop that draws it.
 type live struct {
-	ready   atomic.Bool
-	picture atomic.Pointer[topology.Topology]
-	counts  func() api.Ingest // totals; SpansPerSecond is ours
-	speed   speed
+	ready    atomic.Bool
+	picture  atomic.Pointer[topology.Topology]
+	findings atomic.Pointer[[]vitals.Finding]
+	counts   func() api.Ingest // totals; SpansPerSecond is ours
+	speed    speed
 }
 
 func newLive(counts func() api.Ingest) *live {
 	l := &live{counts: counts}
 	l.picture.Store(&topology.Topology{Nodes: []topology.Node{}, Edges: []topology.Edge{}})
+	l.findings.Store(&[]vitals.Finding{})
 	return l
 }
 
@@ -30,6 +33,29 @@ func (l *live) Ready() bool { return l.ready.Load() }
 
 // Topology is the map of the last second.
 func (l *live) Topology() topology.Topology { return *l.picture.Load() }
+
+// Findings are what a service has found in itself: open ones, then those
+// closed lately; never nil.
+func (l *live) Findings(service string) []vitals.Finding {
+	out := []vitals.Finding{}
+	for _, f := range *l.findings.Load() {
+		if f.Service == service {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// open counts the open findings of each service.
+func (l *live) open() map[string]int {
+	n := map[string]int{}
+	for _, f := range *l.findings.Load() {
+		if f.State == vitals.Open {
+			n[f.Service]++
+		}
+	}
+	return n
+}
 
 // Ingest is what has come in so far.
 func (l *live) Ingest() api.Ingest {

@@ -21,11 +21,12 @@ import (
 	"github.com/surefoot-go/surefoot/server/store"
 	"github.com/surefoot-go/surefoot/server/store/pebble"
 	"github.com/surefoot-go/surefoot/server/store/tsdb"
+	"github.com/surefoot-go/surefoot/server/vitals"
 )
 
 // Bounds of the channels between the parts, see design rule 11.
 const (
-	batchesWaiting = 1024 // span batches for the picture; full drops the oldest, counted by ingest
+	batchesWaiting = 1024 // batches of spans and findings for the picture; full drops the oldest, counted by ingest
 	samplesWaiting = 4    // seconds of derived series; full drops, the next second repeats the totals
 )
 
@@ -196,7 +197,7 @@ func (p *plane) wire(ctx context.Context) error {
 	p.samples = make(chan []store.Sample, samplesWaiting)
 	derived := &red.Fold{}
 	p.receiver = &ingest.Receiver{
-		Spans: p.spans.Spans(), Logs: p.spans.Logs(), Series: p.series, Count: derived, Out: p.batches, Log: p.Log,
+		Spans: p.spans.Spans(), Logs: p.spans.Logs(), Series: p.series, Count: derived, Out: p.batches, Pick: vitals.Is, Log: p.Log,
 	}
 	p.live = newLive(p.ingested)
 	p.shelf = &shelf{}

@@ -18,12 +18,14 @@ import (
 	"github.com/surefoot-go/surefoot/server/red"
 	"github.com/surefoot-go/surefoot/server/store"
 	"github.com/surefoot-go/surefoot/server/topology"
+	"github.com/surefoot-go/surefoot/server/vitals"
 )
 
 // Names of blobs, and how many incidents are kept.
 const (
 	incidentBlob = "incident/"
 	reportBlob   = "report/"
+	mostTold     = 8   // findings told to browsers in a second, half of what api.Hub lets them lag behind; they read the rest
 	keptOver     = 200 // incidents loaded at start, as many as alert.Book keeps; older ones are deleted then
 )
 
@@ -35,8 +37,8 @@ type blobs interface {
 	List(ctx context.Context, prefix string, yield func(name string, value []byte) bool) error
 }
 
-// watch turns batches of spans into the picture of the last second, symptoms
-// and incidents. One goroutine, run, owns the pure rooms; everybody else sees
+// watch turns batches of spans, and of what services have found in themselves,
+// into the picture of the last second, symptoms and incidents. One goroutine, run, owns the pure rooms; everybody else sees
 // what it publishes. It never waits for a disk that it could do without:
 // series and diagnoses are written by others, through bounded channels.
 type watch struct {
@@ -53,9 +55,12 @@ type watch struct {
 
 	graph    topology.Graph
 	detector detect.Detector
+	findings vitals.Board
 	book     alert.Book
 	known    atomic.Pointer[[]alert.Incident]
 	unsaved  map[string]alert.Incident // could not be kept yet, by id
+	refused  uint64                    // findings there was no room for, when last warned of
+	warned   time.Time
 }
 
 // load takes in the incidents of earlier runs; call it before run.
@@ -129,6 +134,7 @@ func (w *watch) run(ctx context.Context) error {
 			return nil
 		case b := <-w.batches:
 			w.graph.Fold(b.Spans, b.At)
+			w.findings.Fold(b.Logs, b.At)
 		case v := <-w.ward.verdicts:
 			w.explain(ctx, time.Now(), v)
 		case now := <-tick.C:
@@ -140,10 +146,12 @@ func (w *watch) run(ctx context.Context) error {
 // step is one second: look, judge, tell.
 func (w *watch) step(ctx context.Context, now time.Time) {
 	stats := w.graph.Stats(now)
-	symptoms := w.detector.Step(now, stats)
+	symptoms := append(w.detector.Step(now, stats), w.look(now)...)
 	t := detect.Paint(w.graph.Snapshot(now), symptoms)
+	open := w.live.open()
 	for i := range t.Nodes {
 		t.Nodes[i].Owner = w.shelf.Owner(t.Nodes[i].Name)
+		t.Nodes[i].Findings = open[t.Nodes[i].Name]
 	}
 	w.live.picture.Store(&t)
 	w.live.tick(now)
@@ -172,6 +180,22 @@ func (w *watch) step(ctx context.Context, now time.Time) {
 		}
 	}
 	w.hub.State("topology", t)
+}
+
+// look shows the findings that hold, tells what is new about them and returns
+// them as symptoms.
+func (w *watch) look(now time.Time) []detect.Symptom {
+	symptoms, changed := w.findings.Step(now)
+	all := w.findings.Findings()
+	w.live.findings.Store(&all)
+	for _, f := range changed[:min(len(changed), mostTold)] {
+		w.hub.Publish("finding", f)
+	}
+	if n := w.findings.Refused(); n > w.refused && now.Sub(w.warned) >= time.Minute {
+		w.log.Warn("services have more findings than are kept; new ones are left out", "records", n-w.refused)
+		w.refused, w.warned = n, now
+	}
+	return symptoms
 }
 
 // tell keeps an incident, shows it and passes it on.
@@ -235,13 +259,14 @@ func (w *watch) explain(ctx context.Context, now time.Time, v verdict) {
 	}
 }
 
-// seen tells whether somebody knows already that the service is in trouble.
+// seen tells whether somebody knows already that the service's calls are in
+// trouble; a leak is another matter.
 func (w *watch) seen(service string, active []detect.Symptom) bool {
 	return slices.ContainsFunc(w.Incidents(), func(i alert.Incident) bool {
-		return i.State == alert.Open && concerns(i, service)
+		return i.State == alert.Open && i.Felt() && concerns(i, service)
 	}) || slices.ContainsFunc(active, func(s detect.Symptom) bool {
 		name, _, _ := strings.Cut(s.Target, "@")
-		return name == service
+		return !s.Found() && name == service
 	})
 }
 

@@ -26,7 +26,7 @@ const (
 
 // Severities of an Incident.
 const (
-	Page = "page" // a tenth of the calls of something failed, or more: a person must act now
+	Page = "page" // a tenth of the calls of something failed, or more, or a service is near a limit: a person must act now
 	Warn = "warn" // a person should know
 )
 
@@ -58,6 +58,12 @@ func (i Incident) Since() time.Time {
 		}
 	}
 	return since
+}
+
+// Felt tells whether some symptom was seen in calls, so that somebody has felt
+// it; else services have only found something in themselves.
+func (i Incident) Felt() bool {
+	return slices.ContainsFunc(i.Symptoms, func(s Symptom) bool { return !s.Found() })
 }
 
 func (i Incident) clone() Incident {

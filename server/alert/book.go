@@ -53,7 +53,9 @@ func (b *Book) Load(incidents []Incident) {
 // A symptom joins an open incident when that has a symptom of the same node,
 // or of one from which calls lead to it or to which calls lead from it: that
 // is the way failures travel. So one cause makes one incident, and two causes
-// that meet in the same caller make one as well.
+// that meet in the same caller make one as well. What a service has found in
+// itself has not travelled: it joins, and is joined by, symptoms of its own
+// service only.
 func (b *Book) Step(now time.Time, active []detect.Symptom, t topology.Topology) []Event {
 	now = now.UTC().Truncate(time.Millisecond)
 	if b.loaded {
@@ -123,7 +125,10 @@ func (s *step) refresh(sym detect.Symptom) bool {
 				old.ClearedAt = nil
 				s.say(i, describe(sym, "again: ", "再次："))
 			}
-			if sym.Value > old.Value {
+			if worse(sym, old.Symptom) {
+				if sym.Found() {
+					s.say(i, describe(sym, "", ""))
+				}
 				since := old.Since
 				old.Symptom = sym
 				old.Since = since
@@ -135,19 +140,37 @@ func (s *step) refresh(sym detect.Symptom) bool {
 	return false
 }
 
-func (s *step) related(sym detect.Symptom) *Incident {
+// worse tells whether a symptom is to be noted again. A leak grows all the
+// time: that is worth a line when it has grown by half.
+func worse(now, old detect.Symptom) bool {
+	if now.Found() {
+		grown := now.Value - now.Baseline
+		return grown > 0 && grown >= 1.5*(old.Value-old.Baseline) || now.Finding.Near && !old.Finding.Near
+	}
+	return now.Value > old.Value
+}
+
+// related finds the incident that a symptom belongs to. What was felt goes
+// where something felt leads, before it goes to a finding of the same node.
+func (s *step) related(sym detect.Symptom) (home *Incident) {
 	name := s.graph.node(sym.Target)
 	for _, i := range s.book.incidents {
 		if i.State != Open {
 			continue
 		}
 		for _, old := range i.Symptoms {
-			if s.graph.connected(s.graph.node(old.Target), name) {
-				return i
+			node := s.graph.node(old.Target)
+			switch {
+			case !sym.Found() && !old.Found():
+				if s.graph.connected(node, name) {
+					return i
+				}
+			case node == name && home == nil:
+				home = i
 			}
 		}
 	}
-	return nil
+	return home
 }
 
 func (s *step) open() *Incident {
@@ -186,7 +209,8 @@ func (s *step) add(i *Incident, sym detect.Symptom) {
 // escalate raises the severity when a symptom asks for it.
 func (s *step) escalate(i *Incident, sym detect.Symptom) {
 	version := s.graph.node(sym.Target) != sym.Target
-	if i.Severity == Page || sym.Metric != detect.ErrorShare || sym.Value < pageShare || version {
+	fails := sym.Metric == detect.ErrorShare && sym.Value >= pageShare && !version
+	if i.Severity == Page || !fails && !sym.Finding.Near {
 		return
 	}
 	i.Severity = Page
@@ -201,7 +225,7 @@ func (s *step) guess(i *Incident) {
 		deepest := true
 		for _, y := range i.Symptoms {
 			a, b := s.graph.node(x.Target), s.graph.node(y.Target)
-			if a != b && s.graph.leads(a, b) && !s.graph.leads(b, a) {
+			if a != b && !y.Found() && s.graph.leads(a, b) && !s.graph.leads(b, a) {
 				deepest = false
 			}
 		}
@@ -220,10 +244,14 @@ func (s *step) guess(i *Incident) {
 	i.Title, i.TitleZh = title(sym.Symptom)
 }
 
-// weight orders symptoms of equal depth: failures before slowness.
+// weight orders symptoms of equal depth: failures before slowness before what
+// nobody has felt yet.
 func weight(s detect.Symptom) float64 {
-	if s.Metric == detect.ErrorShare {
+	switch {
+	case s.Metric == detect.ErrorShare:
 		return 1 + s.Value
+	case s.Found():
+		return -1
 	}
 	return 0
 }

@@ -38,6 +38,12 @@ func millis(ms float64) string {
 
 func describe(s detect.Symptom, pre, preZh string) Entry {
 	n := pretty(s.Target)
+	if s.Found() {
+		if s.Finding.Near {
+			pre, preZh = pre+"near its limit: ", preZh+"接近上限："
+		}
+		return Entry{Text: pre + n + ": " + s.Finding.Text, TextZh: preZh + n + "：" + s.Finding.TextZh}
+	}
 	if s.Metric == detect.ErrorShare {
 		return Entry{
 			Text:   fmt.Sprintf("%s%s: %s %% of calls fail, usually %s %%", pre, n, percent(s.Value), percent(s.Baseline)),
@@ -52,6 +58,10 @@ func describe(s detect.Symptom, pre, preZh string) Entry {
 
 func recovered(s detect.Symptom) Entry {
 	n := pretty(s.Target)
+	if s.Found() {
+		en, zh := detect.Complaint(s.Metric)
+		return Entry{Text: n + " no longer " + en, TextZh: n + " 已不再出现：" + zh}
+	}
 	if s.Metric == detect.ErrorShare {
 		return Entry{Text: n + ": calls succeed again", TextZh: n + "：调用恢复成功"}
 	}
@@ -60,6 +70,16 @@ func recovered(s detect.Symptom) Entry {
 
 func title(s detect.Symptom) (en, zh string) {
 	n := pretty(s.Target)
+	if s.Found() {
+		if v := s.Finding.Version; v != "" && !strings.HasSuffix(n, " "+v) {
+			n += " " + v
+		}
+		en, zh = detect.Complaint(s.Metric)
+		if c := s.Finding.Created; c != "" {
+			return n + " " + en + ": " + c, n + " " + zh + "：" + c
+		}
+		return n + " " + en, n + " " + zh
+	}
 	if s.Metric == detect.ErrorShare {
 		return fmt.Sprintf("%s is failing: %s %% of calls", n, percent(s.Value)), fmt.Sprintf("%s 故障：%s%% 的调用失败", n, percent(s.Value))
 	}
@@ -77,11 +97,14 @@ func named(o Origin) string {
 // explained is an incident's title once its origin is known: the origin's own
 // worst symptom, or what is felt and who causes it.
 func explained(i *Incident, o Origin) (en, zh string) {
-	var own, worst *detect.Symptom
+	var own, worst, found *detect.Symptom
 	for k := range i.Symptoms {
 		s := &i.Symptoms[k].Symptom
+		if s.Found() && s.Target == o.Name && (found == nil || detect.Deeper(s.Metric, found.Metric)) {
+			found = s
+		}
 		match := s.Target == o.Name || o.Version != "" && s.Target == o.Name+"@"+o.Version
-		if match && (own == nil || weight(*s) > weight(*own)) {
+		if match && (own == nil || weight(*s) > weight(*own) || s == found && own.Found()) {
 			own = s
 		}
 		if worst == nil || weight(*s) > weight(*worst) {
@@ -99,6 +122,10 @@ func explained(i *Incident, o Origin) (en, zh string) {
 		at := *own
 		at.Target = named(o)
 		en, zh = title(at)
+		if found != nil && !own.Found() {
+			alsoEn, alsoZh := detect.Complaint(found.Metric)
+			en, zh = en+" and it "+alsoEn, zh+"，且"+alsoZh
+		}
 	case worst != nil:
 		en, zh = title(*worst)
 		return en + "; origin " + named(o), zh + "；根源 " + named(o)

@@ -26,6 +26,7 @@ import (
 	"github.com/surefoot-go/surefoot/server/diagnose"
 	"github.com/surefoot-go/surefoot/server/store"
 	"github.com/surefoot-go/surefoot/server/topology"
+	"github.com/surefoot-go/surefoot/server/vitals"
 )
 
 // queryLimit is the longest one request may search or evaluate.
@@ -62,6 +63,7 @@ type live interface {
 	Ready() bool
 	Topology() topology.Topology
 	Ingest() Ingest
+	Findings(service string) []vitals.Finding // open ones first; never nil
 }
 
 // incidents are those kept, open ones first, then newest first.
@@ -101,6 +103,7 @@ func (a *API) table() []route {
 		{"GET /api/v1/overview", "api.Overview", a.overview, false},
 		{"GET /api/v1/topology", "api.Topology", a.topology, false},
 		{"GET /api/v1/services/{name}", "api.Service", a.service, false},
+		{"GET /api/v1/services/{name}/vitals", "api.Vitals", a.vitals, true},
 		{"GET /api/v1/query", "api.Query", a.query, true},
 		{"POST /api/v1/query", "api.Query", a.query, true},
 		{"GET /api/v1/query_range", "api.QueryRange", a.queryRange, true},

@@ -19,6 +19,7 @@ import (
 	"github.com/surefoot-go/surefoot/server/diagnose"
 	"github.com/surefoot-go/surefoot/server/store"
 	"github.com/surefoot-go/surefoot/server/topology"
+	"github.com/surefoot-go/surefoot/server/vitals"
 )
 
 var at = time.Date(2026, 11, 23, 4, 5, 6, 789e6, time.UTC)
@@ -58,6 +59,17 @@ func (s *shop) Topology() topology.Topology {
 	}
 }
 
+func (s *shop) Findings(service string) []vitals.Finding {
+	if service != "payment" && service != "silent" {
+		return []vitals.Finding{}
+	}
+	closed := at
+	return []vitals.Finding{
+		{ID: "g-1", Kind: "goroutines", Metric: detect.GoroutineLeak, State: vitals.Open, Service: service, Instance: "i-1", Since: at, At: at, Value: 5812, Unit: vitals.Count, Text: "leaks"},
+		{ID: "h-1", Kind: "heap", Metric: detect.HeapGrowth, State: vitals.Closed, ClosedAt: &closed, Service: service, Since: at, At: at, Unit: vitals.Bytes},
+	}
+}
+
 func (s *shop) Ingest() api.Ingest { return api.Ingest{SpansPerSecond: 12.5, Spans: 100} }
 
 func (s *shop) Incidents() []alert.Incident {
@@ -66,7 +78,8 @@ func (s *shop) Incidents() []alert.Incident {
 		{
 			ID: "inc-2", State: alert.Open, Title: "bank fails", TitleZh: "bank 故障", Severity: alert.Page, OpenedAt: at,
 			Origin: "bank", OriginKind: topology.External, Services: []string{"payment"}, HasReport: true,
-			Symptoms: []alert.Symptom{{Symptom: detect.Symptom{Target: "bank", Kind: topology.External, Metric: detect.ErrorShare, Value: 1, Since: at, At: at}}},
+			Symptoms: []alert.Symptom{{Symptom: detect.Symptom{Target: "bank", Kind: topology.External, Metric: detect.ErrorShare, Value: 1, Since: at, At: at}},
+				{Symptom: detect.Symptom{Target: "payment", Kind: topology.Service, Metric: detect.GoroutineLeak, Value: 9, Since: at, At: at, Finding: detect.Finding{Text: "leaks"}}}},
 			Timeline: []alert.Entry{{At: at, Text: "opened", TextZh: "开启"}},
 		},
 		{ID: "inc-1", State: alert.Ended, Severity: alert.Warn, OpenedAt: at, ResolvedAt: &ended, Symptoms: []alert.Symptom{}, Services: []string{}, Timeline: []alert.Entry{}},

@@ -97,11 +97,11 @@ func (a *API) service(w http.ResponseWriter, r *http.Request) error {
 	t := a.Live.Topology()
 	node, seen := t.Node(name)
 	entry, known := a.Catalog.Entry(name)
-	if !seen && !known {
-		return errs.New(errs.NotFound, op, "no telemetry has named this service and the catalog does not know it").With("name", name)
+	if !a.knows(name) {
+		return unknownService(op, name)
 	}
 	if !seen {
-		node = topology.Node{Name: name, Kind: topology.Service, State: topology.Idle, Owner: entry.Owner, Versions: []topology.Version{}}
+		node = a.idle(name, entry.Owner)
 	}
 	page := Service{
 		Node: node, Operations: t.Operations[name], Callers: t.Callers(name), Callees: t.Callees(name), Breakers: []Breaker{},

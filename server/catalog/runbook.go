@@ -173,14 +173,22 @@ func fenceOf(l string) string {
 
 // kin are words that mean the same to who writes a runbook and who measures.
 var kin = map[string][]string{
-	"error_share": {"error", "fail", "down", "outage", "unavailable", "refused", "5xx", "unreachable", "故障", "失败", "不可用", "宕机", "出错", "错误", "中断"},
-	"latency_p99": {"latency", "slow", "timeout", "timed out", "hang", "变慢", "缓慢", "很慢", "慢", "延迟", "超时"},
-	"version":     {"version", "release", "rollback", "roll back", "canary", "deploy", "版本", "发布", "回滚", "灰度", "金丝雀"},
-	"breaker":     {"breaker", "circuit", "fallback", "熔断", "降级"},
+	"error_share":       {"error", "fail", "down", "outage", "unavailable", "refused", "5xx", "unreachable", "故障", "失败", "不可用", "宕机", "出错", "错误", "中断"},
+	"latency_p99":       {"latency", "slow", "timeout", "timed out", "hang", "变慢", "缓慢", "很慢", "慢", "延迟", "超时"},
+	"version":           {"version", "release", "rollback", "roll back", "canary", "deploy", "版本", "发布", "回滚", "灰度", "金丝雀"},
+	"goroutine_leak":    {"goroutine", "leak", "协程", "泄漏"},
+	"heap_growth":       {"heap", "memory", "oom", "内存", "堆"},
+	"descriptor_leak":   {"descriptor", "too many open files", "socket", "文件描述符", "句柄"},
+	"timer_growth":      {"timer", "ticker", "定时器"},
+	"stack_growth":      {"stack", "memory", "栈", "内存"},
+	"gc_pressure":       {"gc", "garbage", "memory", "垃圾回收", "内存"},
+	"scheduler_latency": {"scheduler", "cpu", "processor", "调度", "处理器"},
+	"lock_contention":   {"lock", "mutex", "contention", "deadlock", "锁", "死锁"},
+	"breaker":           {"breaker", "circuit", "fallback", "熔断", "降级"},
 }
 
 // Match returns the section that fits the symptoms best: detect's metrics,
-// "version", "breaker", or any word, the first the most important. A word in a
+// those of findings, "version", "breaker", or any word, the first the most important. A word in a
 // section's title or Symptoms line counts four times one in its body; English
 // and Chinese words of the same meaning count as one. Of equals the first
 // wins; when nothing fits, the first section is better than none. ok is false

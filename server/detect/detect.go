@@ -44,12 +44,13 @@ const (
 type Symptom struct {
 	Target   string    `json:"target"`   // a service, an external, or service@version
 	Kind     string    `json:"kind"`     // topology.Service, External or Database
-	Metric   string    `json:"metric"`   // ErrorShare or LatencyP99
+	Metric   string    `json:"metric"`   // ErrorShare, LatencyP99, or that of a finding
 	Value    float64   `json:"value"`    // in the last 10 s that had calls
 	Baseline float64   `json:"baseline"` // before; 0 while nothing has been learnt
 	Since    time.Time `json:"since"`    // when it began, as far as the last minute tells
 	At       time.Time `json:"at"`       // of Value
-	Samples  int       `json:"samples"`  // calls behind Value
+	Samples  int       `json:"samples"`  // calls behind Value, or findings
+	Finding  Finding   `json:"finding,omitzero"`
 }
 
 // Settings says when to see a symptom and when to let it go.
@@ -166,14 +167,18 @@ func merge(s []Symptom) []Symptom {
 // Paint returns t with the states of nodes and edges that the symptoms ask
 // for: Bad for a node whose calls fail and for the edges to it that carry
 // failures, also when breakers keep all calls away; Warn for a node that is
-// slow or has one bad version, and for edges to what is slow. t is not changed.
+// slow, has one bad version or has found something wrong in itself, and for
+// edges to what is slow. t is not changed.
 func Paint(t topology.Topology, active []Symptom) topology.Topology {
-	worst := map[string]string{}
+	worst, found := map[string]string{}, map[string]bool{}
 	for _, s := range active {
 		name, _, version := cutVersion(s, t)
-		if s.Metric == ErrorShare && !version {
+		switch {
+		case s.Found():
+			found[name] = true
+		case s.Metric == ErrorShare && !version:
 			worst[name] = topology.Bad
-		} else if worst[name] == "" {
+		case worst[name] == "":
 			worst[name] = topology.Warn
 		}
 	}
@@ -182,6 +187,8 @@ func Paint(t topology.Topology, active []Symptom) topology.Topology {
 		n := &t.Nodes[i]
 		if w := worst[n.Name]; w != "" {
 			n.State = w
+		} else if found[n.Name] {
+			n.State = topology.Warn
 		}
 	}
 	for i := range t.Edges {

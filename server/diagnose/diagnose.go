@@ -10,7 +10,9 @@
 // callee; one that ran out of time, against whoever spent it. A slow request is
 // split into the time each node spent itself. Both are compared with the minute
 // before the incident, and what grew is shared out among the nodes: that share
-// is a candidate's score.
+// is a candidate's score. What a service has found wrong in itself is the cause
+// when nothing else was felt, and otherwise a cause that may be, with its
+// evidence.
 //
 // It reads the store once per report. It changes nothing and tells nobody.
 package diagnose
@@ -51,6 +53,7 @@ type Candidate struct {
 	Version string  `json:"version,omitempty"` // when one version alone is at fault
 	Score   float64 `json:"score"`             // 0 to 1: the share of what went wrong that it explains
 	Slow    bool    `json:"slow,omitempty"`    // it spends time rather than fails
+	Finding string  `json:"finding,omitempty"` // metric of what it has found wrong in itself, such as detect.GoroutineLeak
 	Why     string  `json:"why"`
 	WhyZh   string  `json:"whyZh"`
 }
@@ -122,24 +125,42 @@ const (
 // Diagnose reports on an incident as of now. It fails only when the spans
 // cannot be read; logs that cannot be read are evidence left out. ctx ends it.
 func (d Doctor) Diagnose(ctx context.Context, now time.Time, inc alert.Incident, t topology.Topology) (Report, error) {
-	since := inc.Since().Add(-early)
+	f, seen := found(inc), felt(inc).Since()
+	if alone(inc) {
+		seen = inc.Since()
+	}
+	since := seen.Add(-early)
 	end := now
 	if e := since.Add(after); e.Before(end) {
 		end = e
+	}
+	if alone(inc) { // nothing began for callers: what they feel now is compared with the minute before
+		since, end = now.Add(-before), now
 	}
 	r := reader{max: cmp.Or(d.MaxSpans, 100_000), since: since.UnixNano(), words: map[string]string{}, traces: map[store.TraceID][]span{}}
 	if err := d.Spans.Window(ctx, since.Add(-before), end, r.add); err != nil {
 		return Report{}, err
 	}
-	c := examine(&r, t, inc)
+	var c *caseFile
+	var suspects []Candidate
+	if alone(inc) {
+		c = look(&r, t, inc)
+	} else {
+		c = examine(&r, t, inc)
+		suspects = c.candidates()
+	}
 	rep := Report{
-		Incident: inc.ID, At: now.UTC().Truncate(time.Millisecond), Since: c.began(inc.Since()),
-		Candidates: c.candidates(), Evidence: []Evidence{}, Impact: c.impact(),
+		Incident: inc.ID, At: now.UTC().Truncate(time.Millisecond), Since: c.began(seen),
+		Candidates: f.join(suspects), Evidence: f.evidence(), Impact: c.impact(),
 	}
 	if len(rep.Candidates) > 0 {
 		rep.Origin = rep.Candidates[0]
-		rep.Evidence = c.evidence(rep.Origin)
+		if !alone(inc) {
+			spans := c.evidence(rep.Origin)
+			rep.Evidence = append(spans, rep.Evidence[:min(len(rep.Evidence), mostEvidence-len(spans))]...)
+		}
 		rep.Evidence = append(rep.Evidence, d.logs(ctx, rep.Origin, rep.Evidence, since, end)...)
+		rep.Evidence = rep.Evidence[:min(len(rep.Evidence), mostEvidence)]
 	}
 	rep.Title, rep.TitleZh = headline(rep.Origin, inc)
 	d.lookUp(&rep, inc, c)
@@ -156,12 +177,17 @@ func (d Doctor) lookUp(rep *Report, inc alert.Incident, c *caseFile) {
 	}
 	o := rep.Origin
 	var words []string
-	if o.Version != "" {
+	if o.Finding != "" {
+		words = append(words, o.Finding)
+	}
+	if o.Version != "" && o.Finding == "" {
 		words = append(words, "version")
 	}
-	if o.Slow {
+	switch {
+	case alone(inc):
+	case o.Slow:
 		words = append(words, "latency_p99")
-	} else {
+	default:
 		words = append(words, "error_share")
 	}
 	names := append([]string{o.Name}, c.callers(o.Name)...)

@@ -7,19 +7,20 @@ import (
 	"unicode"
 
 	"github.com/surefoot-go/surefoot/server/alert"
+	"github.com/surefoot-go/surefoot/server/detect"
 )
 
 // lang is one language's words of a report.
 type lang struct {
-	zh                                                            bool
-	what, since, feel, whose, todo, unknown, nobody, noRunbook    string
-	impact, impactHead, evidence, suspects, timeline, trace, foot string
-	colon                                                         string
+	zh                                                                bool
+	what, since, feel, whose, first, todo, unknown, nobody, noRunbook string
+	impact, impactHead, evidence, suspects, timeline, trace, foot     string
+	colon                                                             string
 }
 
 var (
 	en = lang{
-		what: "What is broken", since: "Since", feel: "Users feel", whose: "Whose it is", todo: "What to do",
+		what: "What is broken", since: "Since", feel: "Users feel", whose: "Whose it is", first: "First aid", todo: "What to do",
 		unknown: "nothing in the spans read explains it yet", nobody: "nobody is named in the catalog",
 		noRunbook: "there is no runbook for it; start with the evidence below",
 		impact:    "Impact", impactHead: "| Service | Requests | Failed | Failed before | p99 | p99 before |",
@@ -27,7 +28,7 @@ var (
 		foot: "A first diagnosis, made by rules from spans and logs; a person decides.",
 	}
 	zh = lang{
-		zh: true, what: "故障点", since: "开始于", feel: "用户感受", whose: "负责人", todo: "处理办法",
+		zh: true, what: "故障点", since: "开始于", feel: "用户感受", whose: "负责人", first: "先做", todo: "处理办法",
 		unknown: "读到的链路尚不能解释原因", nobody: "目录中没有登记",
 		noRunbook: "没有对应的应急手册；请先看下面的证据",
 		impact:    "影响", impactHead: "| 服务 | 请求数 | 失败 | 此前失败 | p99 | 此前 p99 |",
@@ -53,10 +54,18 @@ func headline(o Candidate, inc alert.Incident) (en, zh string) {
 	case o.Name == "" || o.Score < .3:
 		return "Cause not clear: " + inc.Title, "原因未明：" + inc.TitleZh
 	case o.Slow:
-		return name + " is slow", name + " 变慢"
+		en, zh = name+" is slow", name+" 变慢"
 	default:
-		return name + " is failing", name + " 出现故障"
+		en, zh = name+" is failing", name+" 出现故障"
 	}
+	if o.Finding != "" {
+		e, z := detect.Complaint(o.Finding)
+		if alone(inc) {
+			return name + " " + e, name + " " + z
+		}
+		en, zh = en+" and "+e, zh+"，且"+z
+	}
+	return en, zh
 }
 
 // markdown writes the report. What comes from spans, logs and names is escaped;
@@ -76,10 +85,13 @@ func markdown(r Report, inc alert.Incident, l lang) string {
 	}
 	line("- **%s**%s%s", l.what, l.colon, what)
 	line("- **%s**%s%s UTC (%s)", l.since, l.colon, r.Since.UTC().Format("2006-01-02 15:04:05"), ago(r.At.Sub(r.Since), l))
-	if f := felt(r.Impact, l); f != "" {
+	if f := feeling(r.Impact, l); f != "" {
 		line("- **%s**%s%s", l.feel, l.colon, f)
 	}
 	line("- **%s**%s%s", l.whose, l.colon, or(escape(r.Owner), l.nobody))
+	if aid := firstAid(r.Origin, found(inc), l); aid != "" {
+		line("- **%s**%s%s", l.first, l.colon, aid)
+	}
 	todo := l.noRunbook
 	if r.Runbook.Body != "" {
 		todo = l.pick("runbook section “", "应急手册“") + escape(r.Runbook.Title) + l.pick("”, next", "”，见下")
@@ -139,8 +151,8 @@ func kindZh(kind string) string {
 	return kind
 }
 
-// felt is what the services where requests enter answered.
-func felt(impact []Impact, l lang) string {
+// feeling is what the services where requests enter answered.
+func feeling(impact []Impact, l lang) string {
 	var parts []string
 	for _, i := range impact {
 		if !i.Entry || len(parts) == 3 {

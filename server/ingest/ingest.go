@@ -27,11 +27,12 @@ import (
 	"github.com/surefoot-go/surefoot/server/store"
 )
 
-// Batch is what one request brought, for those who watch spans go by. The
-// spans are shared: read them, do not change them.
+// Batch is what one request brought, for those who watch telemetry go by. It
+// is shared: read it, do not change it.
 type Batch struct {
-	At    time.Time // when they were kept
+	At    time.Time // when it was kept
 	Spans []store.Span
+	Logs  []store.Log // those that Receiver.Pick chose
 }
 
 // Counter is told of every span that was kept, in the order of no matter what;
@@ -49,10 +50,14 @@ type Receiver struct {
 
 	// Count sees every kept span before its sender is answered; nil for none.
 	Count Counter
-	// Out gets one Batch for each request with spans. When it is full the
-	// oldest Batch in it is dropped and counted: what watchers derive can be
-	// derived from the store again. nil for none. Receiver never closes it.
+	// Out gets one Batch for each request with spans or picked log records.
+	// When it is full the oldest Batch in it is dropped and counted: what
+	// watchers derive can be derived from the store again. nil for none.
+	// Receiver never closes it.
 	Out chan Batch
+	// Pick chooses the log records that go to Out; nil for none. It must be
+	// quick and safe for concurrent use.
+	Pick func(store.Log) bool
 
 	MaxBody int64         // a request, unpacked, in bytes; 0 means 8 MiB
 	Memory  int64         // what all requests being worked on may take, roughly; 0 means 256 MiB

@@ -230,6 +230,9 @@ func (r *Receiver) takeLogs(ctx context.Context, body []byte, enc encoding) ([]b
 		if err := r.kept(op, r.Logs.Put(ctx, records)); err != nil {
 			return nil, err
 		}
+		if picked := r.pick(records); len(picked) > 0 {
+			r.publish(Batch{At: now, Logs: picked})
+		}
 	}
 	r.n.logs.Add(uint64(len(records)))
 	r.n.refusedLogs.Add(uint64(refused.n))
@@ -239,6 +242,18 @@ func (r *Receiver) takeLogs(ctx context.Context, body []byte, enc encoding) ([]b
 		resp.PartialSuccess().SetErrorMessage(refused.String())
 	}
 	return marshal(resp, enc)
+}
+
+func (r *Receiver) pick(records []store.Log) (picked []store.Log) {
+	if r.Pick == nil || r.Out == nil {
+		return nil
+	}
+	for _, l := range records {
+		if r.Pick(l) {
+			picked = append(picked, l)
+		}
+	}
+	return picked
 }
 
 func (r *Receiver) records(ld plog.Logs, now time.Time, refused *refusals) []store.Log {

@@ -65,6 +65,7 @@ type Node struct {
 	State string `json:"state"` // OK, Warn, Bad or Idle
 	Rates
 	Owner    string    `json:"owner"`    // empty until somebody who knows the catalog fills it
+	Findings int       `json:"findings"` // open ones of the service itself, see package vitals; somebody who knows them fills it
 	Versions []Version `json:"versions"` // never nil; sorted
 }
 
