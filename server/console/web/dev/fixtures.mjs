@@ -41,7 +41,7 @@ const node = (b, now, i) => {
   const w = 1 + 0.08 * wave(i, now)
   const stats = { rate: rate * w, errorShare: Math.min(1, errors * (errors === 1 ? 1 : w)), p50Ms: p50 * w, p99Ms: p99 * w }
   return {
-    name, kind, state, owner: owners[name] ?? '', ...stats,
+    name, kind, state, owner: owners[name] ?? '', ...stats, findings: findings(name, now).filter((f) => f.state === 'open').length,
     versions: versions.map((version, v) => ({ version, ...stats, rate: versions.length > 1 ? stats.rate * (v === 0 ? 0.9 : 0.1) : stats.rate, errorShare: v === 1 ? 0.052 : stats.errorShare })),
   }
 }
@@ -58,6 +58,41 @@ const failedTraces = [3, 7, 11, 15].map((i) => traceId(i))
 function traceId(i) {
   return (0x4bf92f3577b34da6n + BigInt(i) * 0x1f3a7c9d5b2e4f1n).toString(16).padStart(16, '0') + (0xa3ce929d0e0e4736n + BigInt(i * 7919)).toString(16).slice(-16)
 }
+
+// What payment v2 says of itself: a leak, growth with hostile words in it, and
+// descriptors that were mended.
+const leaking = start - minutes(3)
+function findings(name, now = Date.now()) {
+  if (name !== 'payment') return []
+  const count = Math.round((now - leaking) / 50)
+  const text = `+${count} goroutines created at payment/receipts.go:39 by payment.(*receipts).number, blocked 2 min on channel send at payment/receipts.go:41, first seen in v2, trace ${traceId(3)}`
+  const blank = { service: name, version: 'v2', instance: 'payment-2', at: iso(now - 12_000), closedAt: null, expired: false, limit: 0, count: 0, created: '', creator: '', blocked: '', wait: '', waitSeconds: 0, method: 'growth', traceId: '' }
+  return [
+    {
+      ...blank, id: 'g-1', kind: 'goroutines', metric: 'goroutine_leak', state: 'open', since: iso(leaking), value: count + 41, before: 41, perMinute: 1200, unit: 'count', count,
+      created: 'payment/receipts.go:39', creator: 'payment.(*receipts).number', blocked: 'payment/receipts.go:41', wait: 'chan send', waitSeconds: 120, method: 'leak profile', traceId: traceId(3),
+      text, textZh: `多出 ${count} 个协程，由 payment.(*receipts).number 在 payment/receipts.go:39 创建，在 payment/receipts.go:41 的通道发送处阻塞 2 分钟，首见于 v2，链路 ${traceId(3)}`,
+    },
+    {
+      ...blank, id: 'h-1', kind: 'heap', metric: 'heap_growth', state: 'open', since: iso(leaking + 40_000), value: 96e6, before: 22e6, perMinute: 18.4e6, unit: 'bytes',
+      created: hostile, creator: '"><img src=x onerror=alert(1)>', text: `live heap grows by 18.4 MB a minute, most of it allocated at ${hostile}`, textZh: `存活堆内存每分钟增长 18.4 MB，主要分配于 ${hostile}`,
+    },
+    {
+      ...blank, id: 'd-1', kind: 'descriptors', metric: 'descriptor_leak', state: 'closed', version: 'v1', instance: 'payment-1', since: iso(now - minutes(14)), closedAt: iso(now - minutes(9)), value: 212, before: 190, perMinute: 0, limit: 1024, unit: 'count',
+      text: 'open descriptors grew from 190 to 871 of 1024', textZh: '打开的描述符从 190 增至 871，上限 1024',
+    },
+  ]
+}
+
+export const vitals = (name) => ({
+  service: name, at: iso(Date.now()), windowSeconds: 300, findings: findings(name),
+  locks: name === 'payment' ? [
+    { name: 'payment.book', kind: 'lock', waitPerSecond: 1.42, waitsPerSecond: 61.5, waits: 18450 },
+    { name: 'payment/receipts.go:52', kind: 'site', waitPerSecond: 0.042, waitsPerSecond: 3.2, waits: 960 },
+    { name: hostile, kind: 'lock', waitPerSecond: 0.0004, waitsPerSecond: 0.02, waits: 6 },
+  ] : null,
+  instances: [{ instance: name + '-1', version: 'v1', findings: 0 }],
+})
 
 const opened = start - minutes(4)
 export const incidents = () => [
@@ -76,6 +111,16 @@ export const incidents = () => [
       { at: iso(opened + 3000), text: 'payment: breaker to bank opened, fallback answers "pending"', textZh: 'payment：到 bank 的熔断器断开，降级应答“待支付”' },
       { at: iso(opened + 9000), text: 'diagnosis: origin is bank', textZh: '诊断：根源是 bank' },
     ],
+  },
+  {
+    id: 'inc-20261123-0418', state: 'open', title: 'payment v2 leaks goroutines at payment/receipts.go:41', titleZh: 'payment v2 在 payment/receipts.go:41 泄漏协程', severity: 'warn',
+    openedAt: iso(leaking), resolvedAt: null, origin: 'payment', originKind: 'service',
+    symptoms: ((f) => [
+      { target: 'payment', metric: 'goroutine_leak', value: f[0].value, baseline: 41, unit: 'count', since: f[0].since, at: f[0].at, finding: { version: 'v2', text: f[0].text, textZh: f[0].textZh, traceId: traceId(3) } },
+      { target: 'payment', metric: 'heap_growth', value: 96e6, baseline: 22e6, unit: 'bytes', since: f[1].since, at: f[1].at, finding: { version: 'v2', text: f[1].text, textZh: f[1].textZh, traceId: '' } },
+    ])(findings('payment')),
+    services: ['payment'], owner: 'team-money', hasReport: true,
+    timeline: [{ at: iso(leaking), text: 'payment v2: goroutine leak', textZh: 'payment v2：协程泄漏' }, { at: iso(leaking + 2000), text: 'diagnosis: origin is payment', textZh: '诊断：根源是 payment' }],
   },
   {
     id: 'inc-20261123-0215', state: 'resolved', title: 'warehouse is slow', titleZh: 'warehouse 变慢', severity: 'warn',
@@ -104,8 +149,20 @@ surefoot topology --format json | grep bank
 - [ ] customers told after 30 minutes
 `
 
-export const report = (lang) => {
+const leakReport = (zh) => {
+  const f = findings('payment')[0]
+  const why = { why: 'payment v2 leaks goroutines; no call of it fails', whyZh: 'payment v2 泄漏协程；它的调用没有失败' }
+  return {
+    incident: 'inc-20261123-0418', at: iso(leaking + 2000), origin: { name: 'payment', kind: 'service', score: 1, ...why }, candidates: [{ name: 'payment', kind: 'service', score: 1, finding: 'goroutine_leak', ...why }],
+    evidence: [{ text: f.text, textZh: f.textZh, traceId: f.traceId, at: f.since }], impact: [{ service: 'payment', errorShare: 0, requests: 1212 }], owner: 'team-money',
+    runbook: { title: 'Goroutine leak (goroutine_leak)', body: '1. Take the version off traffic.\n2. Stop its processes.\n' },
+    markdown: zh ? `# payment v2 泄漏协程\n\n${f.textZh}\n\n## 下一步\n\n1. 将 v2 的流量权重调为 0\n` : `# payment v2 leaks goroutines\n\n${f.text}\n\n## Next steps\n\n1. Take v2 off traffic.\n`,
+  }
+}
+
+export const report = (lang, id) => {
   const zh = lang === 'zh'
+  if (id === 'inc-20261123-0418') return leakReport(zh)
   const evidence = failedTraces.map((traceId, i) => ({
     text: `payment → bank POST /charges failed after 1.0 s: unavailable (${hostile})`, textZh: `payment → bank POST /charges 1.0 秒后失败：unavailable（${hostile}）`,
     traceId, at: iso(opened + i * 1400),
@@ -237,6 +294,7 @@ export const logs = (q) => {
 
 // range answers the console's own PromQL by recognising it, not by parsing it.
 export const range = (query, from, to, step) => {
+  const vital = /(go_goroutine_count|surefoot_vitals_\w+)\{/.exec(query)?.[1]
   const one = /service_name="((?:[^"\\]|\\.)*)"/.exec(query)?.[1]
   const field = query.includes('histogram_quantile') ? 'p99' : query.includes('STATUS_CODE_ERROR') ? 'errors' : 'rate'
   const lines = []
@@ -249,8 +307,10 @@ export const range = (query, from, to, step) => {
         const w = 1 + 0.14 * wave(v * 31 + b[0].length, ms, 170_000)
         const broken = ms > opened
         const canary = v === 1
-        if (canary && (ms < start - minutes(13) || ms > start - minutes(8)) && to - from < 7200) continue
-        const value = field === 'rate' ? b[3] * w * (canary ? 0.12 : 1) : field === 'errors' ? (canary ? 0.05 * w : broken ? b[4] * w : 0.0005) : (broken ? b[6] : Math.min(b[6], b[5] * 6)) * w
+        if (canary && vital !== undefined && ms < leaking - minutes(1)) continue
+        if (canary && vital === undefined && (ms < start - minutes(13) || ms > start - minutes(8)) && to - from < 7200) continue
+        const grown = canary ? Math.max(0, ms - leaking) : 0
+        const value = vital !== undefined ? { go_goroutine_count: 41 * w + grown / 50, surefoot_vitals_heap_live_bytes: 22e6 * w + grown * 300, surefoot_vitals_descriptors: 38 * w, surefoot_vitals_gc_pause_seconds: 9e-5 * w, surefoot_vitals_scheduler_wait_seconds: 3e-4 * w }[vital] : field === 'rate' ? b[3] * w * (canary ? 0.12 : 1) : field === 'errors' ? (canary ? 0.05 * w : broken ? b[4] * w : 0.0005) : (broken ? b[6] : Math.min(b[6], b[5] * 6)) * w
         values.push([t, String(value)])
       }
       lines.push({ metric: one ? { service_version: version } : { service_name: b[0] }, values })

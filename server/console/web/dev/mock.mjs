@@ -39,6 +39,7 @@ export function serve({ port = 0, empty = false } = {}) {
         if (q.get('format') === 'mermaid') return res.writeHead(200, { 'Content-Type': 'text/plain' }).end('graph LR\n  payment -->|strong| bank\n')
         return answer(res, 200, topology())
       case 'services': {
+        if (sub === 'vitals' && !empty && fix.service(id)) return answer(res, 200, fix.vitals(id))
         const s = empty ? null : fix.service(id)
         return s ? answer(res, 200, s) : wrong(res, 404, 'not_found', 'no such service')
       }
@@ -55,7 +56,7 @@ export function serve({ port = 0, empty = false } = {}) {
         if (!i) return wrong(res, 404, 'not_found', 'no such incident')
         if (sub !== 'report') return answer(res, 200, i)
         if (!i.hasReport) return wrong(res, 404, 'not_found', 'no report yet')
-        const r = fix.report(q.get('lang'))
+        const r = fix.report(q.get('lang'), id)
         if (q.get('format') === 'json') return answer(res, 200, r)
         return res.writeHead(200, { 'Content-Type': 'text/markdown; charset=utf-8' }).end(r.markdown)
       }

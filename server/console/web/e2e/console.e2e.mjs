@@ -3,7 +3,7 @@
 // any console error, any policy violation, any request to elsewhere, or a
 // serious accessibility fault.
 //
-//   node e2e/console.e2e.mjs URL [--shots DIR] [--otlp http://127.0.0.1:4318] [--clear NAME] [--need traces,incident,report,review]
+//   node e2e/console.e2e.mjs URL [--shots DIR] [--otlp http://127.0.0.1:4318] [--clear NAME] [--need traces,incident,report,review,vitals,leak]
 //
 // URL, or SUREFOOT_URL. --otlp (SUREFOOT_OTLP) sends a span of a service with a
 // hostile name first. --clear clears a pending review as NAME, for real.
@@ -126,11 +126,20 @@ const review = (overview.routes ?? []).find((r) => r.review?.pending)
 const busy = services.find((s) => s.name === review?.service) ?? services.find((s) => s.kind === 'service' && s.versions?.length > 1) ?? services.find((s) => s.kind === 'service' && s.rate > 0 && s.name !== hostile) ?? services[0]
 const most = (all) => [...all].sort((a, b) => (b.services?.length ?? 0) - (a.services?.length ?? 0))[0]
 const trace = most(failedTraces) ?? most(traces)
+const leak = incidents.find((i) => i.symptoms?.some((s) => s.metric === 'goroutine_leak'))
+// Somebody with a finding, open if possible; else whoever has vitals at all.
+let sick = null
+for (const s of services.filter((s) => s.kind === 'service')) {
+  const v = await get(`/services/${encodeURIComponent(s.name)}/vitals`).catch(() => null)
+  const findings = v?.findings ?? []
+  const one = { name: s.name, open: findings.filter((f) => f.state === 'open').length, all: findings.length, locks: v?.locks?.length ?? 0, texts: findings.map((f) => f.text), marked: s.findings > 0 }
+  if (v && (sick === null || one.open > sick.open || (one.open === sick.open && one.all > sick.all))) sick = one
+}
 const evil = services.find((s) => s.name.includes('<script'))
 
 const words = {
-  en: { overview: 'Overview', topology: 'Topology', traces: 'Traces', incidents: 'Incidents', owner: 'Owner', runbook: 'Runbook', live: 'Live', none: 'No telemetry yet', nowhere: 'No such page', charts: 'Requests per second', waterfall: 'Waterfall', chain: 'Error chain', timeline: 'Timeline', stale: 'Stale since' },
-  zh: { overview: '总览', topology: '拓扑', traces: '链路', incidents: '故障', owner: '负责人', runbook: '处置手册', live: '实时', none: '还没有收到遥测数据', nowhere: '没有这个页面', charts: '每秒请求数', waterfall: '瀑布图', chain: '错误链', timeline: '时间线', stale: '起数据停更' },
+  en: { overview: 'Overview', topology: 'Topology', traces: 'Traces', incidents: 'Incidents', owner: 'Owner', runbook: 'Runbook', live: 'Live', none: 'No telemetry yet', nowhere: 'No such page', charts: 'Requests per second', waterfall: 'Waterfall', chain: 'Error chain', timeline: 'Timeline', stale: 'Stale since', vitals: 'Vitals', locks: 'Locks', since: 'since ', symptoms: 'Symptoms', metric: 'goroutine leak' },
+  zh: { overview: '总览', topology: '拓扑', traces: '链路', incidents: '故障', owner: '负责人', runbook: '处置手册', live: '实时', none: '还没有收到遥测数据', nowhere: '没有这个页面', charts: '每秒请求数', waterfall: '瀑布图', chain: '错误链', timeline: '时间线', stale: '起数据停更', vitals: '运行体征', locks: '锁', since: '始于', symptoms: '症状', metric: '协程泄漏' },
 }
 
 const home = mkdtempSync(path.join(os.tmpdir(), 'surefoot-e2e-'))
@@ -169,19 +178,26 @@ async function accessible(page, name) {
   ok(`${name}: accessible`, found.length === 0, found.join(' || '))
 }
 
+// says waits for a text: what is fetched comes when it comes.
+const says = (page, text, limit = 8000) => page.waitForFunction((t) => document.body.innerText.includes(t), text, { timeout: limit }).then(() => true, () => false)
+
 const pages = (w) => [
-  { name: 'overview', at: '/', text: services.length > 0 ? [w.overview, w.owner, services[0].name] : [w.overview, w.none] },
+  { name: 'overview', at: '/', text: services.length > 0 ? [w.overview, w.owner, services[0].name] : [w.overview, w.none], wait: services.length > 0 ? 'table.services tbody tr' : '#none' },
   { name: 'topology', at: '/topology', text: [w.topology], wait: services.length > 0 ? '.node' : undefined },
-  busy && { name: 'service', at: '/services/' + encodeURIComponent(busy.name), text: [busy.name, w.runbook], wait: busy.kind === 'service' && busy.rate > 0 ? '.chart canvas' : undefined },
+  busy && { name: 'service', at: '/services/' + encodeURIComponent(busy.name), text: [busy.name, w.runbook], wait: busy.kind === 'service' && busy.rate > 0 ? '.chart canvas' : '#runbook' },
+  sick && { name: 'vitals', at: '/services/' + encodeURIComponent(sick.name), text: [sick.name, w.vitals, w.locks, ...(sick.open ? [w.since] : [])], wait: '#vitals' },
   { name: 'traces', at: '/traces', text: [w.traces], wait: traces.length > 0 ? 'table.traces tbody tr' : '.empty, #none' },
   trace && { name: 'trace', at: '/traces/' + trace.traceId, text: [w.waterfall, ...(trace.errors > 0 ? [w.chain] : [])], wait: '.wf-row' },
   { name: 'incidents', at: '/incidents', text: [w.incidents], wait: incidents.length > 0 ? '.band' : '.empty' },
+  leak && { name: 'leak', at: '/incidents/' + encodeURIComponent(leak.id), text: [w.timeline, w.symptoms, w.metric], wait: leak.hasReport ? '#diagnosis' : '.timeline' },
   incident && { name: 'incident', at: '/incidents/' + encodeURIComponent(incident.id), text: [w.timeline], wait: incident.hasReport ? '.verdict, .evidence, #diagnosis' : '.timeline' },
   evil && { name: 'hostile', at: '/services/' + encodeURIComponent(evil.name), text: [evil.name] },
   { name: 'nowhere', at: '/no/such/page', text: [w.nowhere] },
 ].filter(Boolean)
 if (!incident) skip('incident', 'there is none')
 else if (!incident.hasReport) skip('report', 'no incident has one')
+if (!sick) skip('vitals', 'no service says anything of its own health')
+if (!leak) skip('leak', 'no incident has a finding as a symptom')
 if (!trace) skip('traces', 'there are none')
 if (!evil) skip('hostile', 'no service has a hostile name; give --otlp to send one')
 
@@ -194,8 +210,8 @@ for (const lang of ['en', 'zh']) for (const theme of ['light', 'dark']) await st
     await page.locator('h1').first().waitFor()
     await page.locator('.light-live').waitFor()
     if (p.wait) await page.locator(p.wait).first().waitFor({ state: 'attached' }).catch(() => ok(`${name}: shows ${p.wait}`, false))
+    for (const t of p.text) ok(`${name}: says ${t}`, await says(page, t), (await page.locator('body').innerText()).slice(0, 300).replace(/\s+/g, ' '))
     const text = await page.locator('body').innerText()
-    for (const t of p.text) ok(`${name}: says ${t}`, text.includes(t), text.slice(0, 300).replace(/\s+/g, ' '))
     ok(`${name}: live`, text.includes(w.live))
     ok(`${name}: language`, (await page.locator('html').getAttribute('lang')) === (lang === 'zh' ? 'zh-CN' : 'en'))
     const dark = await page.evaluate(() => {
@@ -214,7 +230,7 @@ for (const lang of ['en', 'zh']) for (const theme of ['light', 'dark']) await st
     if ((lang === 'en') === (theme === 'light')) await accessible(page, name)
     if (shots) {
       await sleep(300)
-      await page.screenshot({ path: path.join(shots, `${p.name}-${lang}-${theme}.png`), fullPage: ['service', 'incident'].includes(p.name) })
+      await page.screenshot({ path: path.join(shots, `${p.name}-${lang}-${theme}.png`), fullPage: ['service', 'vitals', 'incident', 'leak'].includes(p.name) })
     }
     await clean(name)
   }
@@ -239,7 +255,7 @@ await step('language and theme are switched and remembered', async () => {
   await page.locator('[data-lang=zh]').click()
   await page.locator('[data-theme-choice=dark]').click()
   await page.reload()
-  ok('Chinese after a reload', (await page.locator('h1').innerText()) === words.zh.incidents)
+  ok('Chinese after a reload', await says(page, words.zh.incidents) && (await page.locator('h1').innerText()) === words.zh.incidents)
   ok('dark after a reload', (await page.evaluate(() => document.documentElement.dataset.theme)) === 'dark')
   await page.locator('[data-theme-choice=system]').click()
   ok('back to the system', (await page.evaluate(() => document.documentElement.dataset.theme)) === undefined)
@@ -288,21 +304,24 @@ if (services.length > 0) await step('the topology holds still and is usable by k
   }
   const scale = () => page.evaluate(() => document.querySelector('.canvas > g').getAttribute('transform'))
   const s0 = await scale()
+  const moved = (from) => page.waitForFunction((f) => document.querySelector('.canvas > g').getAttribute('transform') !== f, from, { timeout: 4000 }).then(() => true, () => false)
   await page.keyboard.press('+')
-  ok('+ zooms', (await scale()) !== s0)
+  ok('+ zooms', await moved(s0))
+  const zoomed = await scale()
   await page.keyboard.press('0')
+  ok('0 shows all', await moved(zoomed))
   const s1 = await scale()
   const box = await page.locator('.canvas').boundingBox()
   await page.mouse.move(box.x + 20, box.y + 20)
   await page.mouse.down()
   await page.mouse.move(box.x + 120, box.y + 60, { steps: 4 })
   await page.mouse.up()
-  ok('dragging pans', (await scale()) !== s1 && page.url().endsWith('/topology'))
+  ok('dragging pans', (await moved(s1)) && page.url().endsWith('/topology'))
   const name = await page.evaluate(() => document.activeElement.closest('.node')?.dataset.node ?? document.querySelector('.node').dataset.node)
   await page.locator(`.node[data-node=${JSON.stringify(name)}]`).focus()
   await page.keyboard.press('Enter')
   await page.waitForURL('**/services/**')
-  ok('Enter opens the service', (await page.locator('h1').innerText()) === name)
+  ok('Enter opens the service', await page.locator('h1.name').filter({ hasText: name }).waitFor().then(() => true, () => false))
   await page.goBack()
   await page.getByRole('button', { name: 'Table' }).click()
   await page.locator('.card table, .empty').first().waitFor()
@@ -330,9 +349,8 @@ if (trace) await step('search, waterfall and span by hand', async () => {
   ok('the span is shown', (await page.locator('.detail').innerText()).includes('Attributes'))
   if (shots) await page.screenshot({ path: path.join(shots, 'trace-span-en-light.png'), fullPage: true })
   await page.reload()
-  await page.locator('.wf-row').first().waitFor() // the spans are fetched anew, and a count does not wait
+  await page.locator('.wf-row.chosen').first().waitFor() // the spans are fetched anew, and a count does not wait
   ok('the address brings the same span back', (await page.locator('.wf-row.chosen').count()) === 1)
-  await page.getByLabel('Trace id').count()
   await page.goto(base + '/traces')
   await page.getByLabel('Trace id').fill('xyz')
   await page.getByRole('button', { name: 'Open', exact: true }).click()
@@ -371,8 +389,8 @@ if (evil) await step('hostile names are text', async () => {
   for (const at of ['/', '/topology', '/services/' + encodeURIComponent(evil.name), '/traces?service=' + encodeURIComponent(evil.name)]) {
     await page.goto(base + at)
     await page.locator('.light-live').waitFor()
-    await sleep(700)
-    ok(`${at}: the name is shown`, (await page.locator('body').textContent()).includes(evil.name))
+    await page.locator('table.services tbody tr, .node, #runbook, table.traces tbody tr, main .empty').first().waitFor({ state: 'attached' })
+    ok(`${at}: the name is shown`, await page.waitForFunction((n) => document.body.textContent.includes(n), evil.name, { timeout: 8000 }).then(() => true, () => false))
     ok(`${at}: no element came from it`, (await page.locator('body script, body img:not([src="/favicon.svg"])').count()) === 0)
     await clean(at)
   }
@@ -380,11 +398,43 @@ if (evil) await step('hostile names are text', async () => {
   if ((await first.count()) > 0) {
     await first.click()
     await page.locator('.wf-row').first().click()
-    await sleep(300)
+    await page.locator('#span').waitFor()
     ok('span detail is text', (await page.locator('.detail').textContent()).includes('<'))
     if (shots) await page.screenshot({ path: path.join(shots, 'hostile-trace-en-light.png') })
     await clean('hostile trace')
   }
+  await context.close()
+})
+
+if (sick) await step('vitals by hand', async () => {
+  const { context, page, clean } = await fresh()
+  await page.goto(base + '/')
+  await page.locator('table.services tbody tr').first().waitFor()
+  if (sick.marked) ok('the list marks who has a finding', await says(page, sick.open === 1 ? '1 finding' : `${sick.open} findings`))
+  await page.goto(base + '/services/' + encodeURIComponent(sick.name))
+  await page.locator('#vitals').waitFor()
+  await page.locator('.vital-charts .chart canvas, .card:has(#vitals) .empty').first().waitFor()
+  if (sick.all > 0) {
+    await page.locator('.finding').first().waitFor()
+    ok('every finding is shown', (await page.locator('.finding').count()) >= sick.all)
+    ok('open ones come first and look it', (await page.locator('.finding').first().getAttribute('class')).includes('finding-open') === sick.open > 0)
+  } else ok('no finding is said in words', await says(page, 'no finding now'))
+  if (sick.open > 0) {
+    await page.locator('.notice a[href="#vitals"]').focus()
+    await page.keyboard.press('Enter')
+    ok('the notice leads to them', await page.waitForFunction(() => document.querySelector('#vitals').getBoundingClientRect().top < innerHeight, null, { timeout: 4000 }).then(() => true, () => false))
+  }
+  if (sick.locks > 0) ok('locks are a table', (await page.locator('.card:has(#locks) tbody tr').count()) > 0)
+  else ok('no lock is said in words', await says(page, 'Nobody waited'))
+  ok('no element came from a finding', (await page.locator('.finding script, .finding img, .card:has(#locks) img, .card:has(#locks) script').count()) === 0)
+  const trace = page.locator('.finding a[href^="/traces/"]').first()
+  if ((await trace.count()) > 0) {
+    await trace.click()
+    await page.waitForURL('**/traces/**')
+    await page.locator('.wf-row, .trouble').first().waitFor()
+    passed++
+  }
+  await clean('vitals')
   await context.close()
 })
 
@@ -414,10 +464,11 @@ await step('a phone', async () => {
   for (const p of pages(words.en)) {
     await page.goto(base + p.at)
     await page.locator('.light-live').waitFor()
-    await sleep(300)
+    if (p.wait) await page.locator(p.wait).first().waitFor({ state: 'attached' }).catch(() => ok(`${p.name} on a phone: shows ${p.wait}`, false))
+    await sleep(300) // what is fetched later must not widen it either
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
     ok(`${p.name} on a phone: does not scroll sideways`, wide <= 0, `${wide} px`)
-    if (shots && ['overview', 'incident', 'trace'].includes(p.name)) await page.screenshot({ path: path.join(shots, `phone-${p.name}.png`) })
+    if (shots && ['overview', 'incident', 'trace', 'vitals', 'leak'].includes(p.name)) await page.screenshot({ path: path.join(shots, `phone-${p.name}.png`) })
     await clean(`phone ${p.name}`)
   }
   await context.close()

@@ -13,7 +13,7 @@ if (!isMainThread) {
   parentPort.postMessage((await serve(workerData)).url)
 } else {
   let code = 0
-  for (const [empty, args] of [[false, ['--clear', 'Ada', '--need', 'traces,incident,report,review,hostile']], [true, []]]) {
+  for (const [empty, args] of [[false, ['--clear', 'Ada', '--need', 'traces,incident,report,review,hostile,vitals,leak']], [true, []]]) {
     // In a thread of its own: this one waits for the test to end.
     const mock = new Worker(fileURLToPath(import.meta.url), { workerData: { empty } })
     const url = await new Promise((r) => mock.once('message', r))

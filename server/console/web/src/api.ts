@@ -1,7 +1,7 @@
 // The one way to the control plane: GET and POST of /api/v1, with errors that
 // a person can read.
 import * as shape from './normalize'
-import type { Incident, LogRecord, Overview, Report, Series, Service, Topology, Trace, TraceSummary } from './types'
+import type { Incident, LogRecord, Overview, Report, Series, Service, Topology, Trace, TraceSummary, Vitals } from './types'
 
 export type Trouble =
   | { kind: 'unreachable' } // no answer at all
@@ -71,6 +71,7 @@ export const api = {
   overview: async (s?: AbortSignal): Promise<Overview> => shape.overview(await get('/overview', s)),
   topology: async (s?: AbortSignal): Promise<Topology> => shape.topology(await get('/topology', s)),
   service: async (name: string, s?: AbortSignal): Promise<Service> => shape.service(await get('/services/' + id(name), s)),
+  vitals: async (name: string, s?: AbortSignal): Promise<Vitals> => shape.vitals(await get(`/services/${id(name)}/vitals`, s)),
   traces: async (q: Record<string, string | number | undefined>, s?: AbortSignal): Promise<TraceSummary[]> => shape.traces(await get('/traces' + query(q), s)),
   trace: async (trace: string, s?: AbortSignal): Promise<Trace> => shape.trace(await get('/traces/' + id(trace), s)),
   logs: async (q: Record<string, string | number | undefined>, s?: AbortSignal): Promise<LogRecord[]> => shape.logs(await get('/logs' + query(q), s)),

@@ -21,6 +21,35 @@ export function short(n: number): string {
   return trim((n / 1e9).toFixed(a < 9_950_000_000 ? 1 : 0)) + 'G'
 }
 
+// bytes formats an amount of memory in three figures, in powers of 1000.
+export function bytes(n: number): string {
+  if (!Number.isFinite(n)) return '–'
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  let i = 0
+  while (Math.abs(n) >= 999.5 && i < units.length - 1) {
+    n /= 1000
+    i++
+  }
+  return (Math.abs(n) >= 99.95 || i === 0 ? String(Math.round(n)) : trim(n.toFixed(1))) + ' ' + units[i]
+}
+
+// amount formats a value of a finding by its unit.
+export function amount(value: number, unit: string): string {
+  switch (unit) {
+    case 'bytes':
+      return bytes(value)
+    case 's':
+    case 'seconds':
+      return ms(value * 1000)
+    case 's/s':
+      return ms(value * 1000) + '/s'
+    case 'share':
+      return share(value)
+    default:
+      return short(value)
+  }
+}
+
 // share formats a part of one as a percentage. A small but real share never
 // reads as 0 %, and one below the whole never as 100 %.
 export function share(x: number): string {
@@ -88,8 +117,12 @@ export function clock(at: string, now: number, millis = false): string {
   return (d.getFullYear() === today.getFullYear() ? day : `${d.getFullYear()}-${day}`) + ' ' + time
 }
 
-// metricValue formats a symptom's number by the metric it belongs to.
-export function metricValue(metric: string, value: number): string {
+// metricValue formats a symptom's number by its unit, or by the metric it
+// belongs to.
+export function metricValue(metric: string, value: number, unit = ''): string {
+  if (unit !== '') return amount(value, unit)
+  if (metric === 'heap_growth' || metric === 'stack_growth') return bytes(value)
+  if (metric === 'scheduler_latency') return amount(value, 's')
   if (metric.includes('share')) return share(value)
   if (metric.includes('latency') || metric.endsWith('Ms') || metric.includes('p99') || metric.includes('p50')) return ms(value)
   if (metric.includes('rate')) return rate(value)

@@ -11,9 +11,10 @@ export interface Live {
   link: 'starting' | 'live' | 'stale'
   since: number // when the data last was fresh, ms; only meaningful when stale
   bump: number // grows with each incident or route event, so that pages read again
+  found: number // likewise with each finding that opens, grows or closes
 }
 
-export const live = createStore<Live>({ overview: null, topology: null, link: 'starting', since: 0, bump: 0 })
+export const live = createStore<Live>({ overview: null, topology: null, link: 'starting', since: 0, bump: 0, found: 0 })
 
 // The server speaks each second. Three missed beats and a bit is a cut, not a
 // slow second.
@@ -65,6 +66,8 @@ export function take(state: Live, event: string, data: unknown): Live {
       const overview = o && { ...o, routes: changed.filter((r) => r.service !== '').reduce(withRoute, o.routes) }
       return { ...state, overview, bump: state.bump + 1 }
     }
+    case 'finding': // it names one; the page that shows them reads all of them
+      return { ...state, found: state.found + 1 }
     default:
       return state
   }
@@ -109,7 +112,7 @@ export function start(): () => void {
       tries = 0
       live.set({ ...take(live.get(), event, data), link: 'live' })
     }
-    for (const name of ['overview', 'topology', 'incident', 'route']) s.addEventListener(name, fresh(name))
+    for (const name of ['overview', 'topology', 'incident', 'route', 'finding']) s.addEventListener(name, fresh(name))
     s.onerror = () => {
       if (source === s) retry()
     }

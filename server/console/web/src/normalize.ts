@@ -2,8 +2,8 @@
 // empty list, a missing number is 0, a wrong type is as good as missing: a page
 // must never break because one field did.
 import type {
-  Breaker, Candidate, Catalog, Edge, Hop, Incident, Ingest, Link, LogRecord, Node, NodeKind, Operation, Overview,
-  Report, Review, Route, Series, Service, Span, State, Stats, Symptom, Topology, Trace, TraceSummary, Version,
+  Breaker, Candidate, Catalog, Edge, Finding, Hop, Incident, Ingest, Link, Lock, LogRecord, Node, NodeKind, Operation, Overview,
+  Report, Review, Route, Series, Service, Span, State, Stats, Symptom, Topology, Trace, TraceSummary, Version, Vitals,
 } from './types'
 
 type Obj = Record<string, unknown>
@@ -38,6 +38,7 @@ export function node(v: unknown): Node {
     state: oneOf(o['state'], states, 'idle'),
     owner: str(o['owner']),
     versions: list(o['versions'], version),
+    findings: Math.max(0, num(o['findings'])),
     ...stats(o),
   }
 }
@@ -59,7 +60,12 @@ export const topology = (v: unknown): Topology => ({ at: str(obj(v)['at']), node
 
 const symptom = (v: unknown): Symptom => {
   const o = obj(v)
-  return { target: str(o['target']), metric: str(o['metric']), value: num(o['value']), baseline: num(o['baseline']), since: str(o['since']), at: str(o['at']) }
+  const f = obj(o['finding'])
+  return {
+    target: str(o['target']), metric: str(o['metric']), value: num(o['value']), baseline: num(o['baseline']), since: str(o['since']), at: str(o['at']),
+    unit: str(o['unit']) || str(f['unit']),
+    finding: str(f['text']) === '' ? null : { version: str(f['version']), text: str(f['text']), textZh: str(f['textZh']) || str(f['text']), traceId: str(f['traceId']) },
+  }
 }
 
 export function incident(v: unknown): Incident {
@@ -174,6 +180,33 @@ export function service(v: unknown): Service {
     catalog: catalog(o['catalog']),
     runbook: str(o['runbook']),
     breakers: list(o['breakers'], breaker),
+  }
+}
+
+export function finding(v: unknown): Finding {
+  const o = obj(v)
+  return {
+    id: str(o['id']), kind: str(o['kind']), state: oneOf(o['state'], ['open', 'closed'] as const, 'open'), version: str(o['version']), instance: str(o['instance']),
+    since: str(o['since']), at: str(o['at']), closedAt: str(o['closedAt']), expired: bool(o['expired']),
+    value: num(o['value']), before: num(o['before']), perMinute: num(o['perMinute']), limit: num(o['limit']), unit: str(o['unit']), count: num(o['count']),
+    created: str(o['created']), creator: str(o['creator']), blocked: str(o['blocked']), wait: str(o['wait']), waitSeconds: num(o['waitSeconds']), method: str(o['method']),
+    text: str(o['text']), textZh: str(o['textZh']) || str(o['text']), traceId: str(o['traceId']),
+  }
+}
+
+const lock = (v: unknown): Lock => {
+  const o = obj(v)
+  return { name: str(o['name']), kind: str(o['kind']), waitPerSecond: num(o['waitPerSecond']), waitsPerSecond: num(o['waitsPerSecond']), waits: num(o['waits']) }
+}
+
+export function vitals(v: unknown): Vitals {
+  const o = obj(v)
+  return {
+    at: str(o['at']),
+    windowSeconds: num(o['windowSeconds']) || 300,
+    findings: list(o['findings'], finding),
+    locks: list(o['locks'], lock),
+    instances: list(o['instances'], (i) => ({ instance: str(obj(i)['instance']), version: str(obj(i)['version']), findings: num(obj(i)['findings']) })),
   }
 }
 

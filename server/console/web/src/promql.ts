@@ -40,6 +40,20 @@ export function ofService(name: string, window: number, own: boolean): { rate: s
   }
 }
 
+// vitals asks about the processes of a service by version, of each the one that
+// has most. Names are those of OpenTelemetry's Go runtime metrics where there
+// is one.
+export function vitals(name: string, window: number): Record<'goroutines' | 'heap' | 'descriptors' | 'gc' | 'scheduler', string> {
+  const most = (metric: string): string => `max by (service_version) (max_over_time(${metric}{service_name=${quoteValue(name)}}[${window}s]))`
+  return {
+    goroutines: most('go_goroutine_count'),
+    heap: most('surefoot_vitals_heap_live_bytes'),
+    descriptors: most('surefoot_vitals_descriptors'),
+    gc: most('surefoot_vitals_gc_pause_seconds'),
+    scheduler: most('surefoot_vitals_scheduler_wait_seconds'),
+  }
+}
+
 // ofAll asks about every service at once, for the sparklines.
 export function ofAll(window: number): { rate: string; errors: string; p99: string } {
   return {

@@ -21,6 +21,7 @@ export interface Node extends Stats {
   state: State
   owner: string
   versions: Version[]
+  findings: number // open ones, of all of its processes
 }
 
 export interface Edge extends Stats {
@@ -45,6 +46,16 @@ export interface Symptom {
   baseline: number
   since: string
   at: string
+  unit: string // of value and baseline; '' where the metric says it
+  finding: SymptomFinding | null
+}
+
+// What a finding says of itself, where it is the symptom of an incident.
+export interface SymptomFinding {
+  version: string
+  text: string
+  textZh: string
+  traceId: string
 }
 
 export interface TimelineEntry {
@@ -229,4 +240,48 @@ export interface LogRecord {
 export interface Series {
   labels: Record<string, string>
   points: [time: number, value: number][]
+}
+
+// Finding is what one process of a service says of its own health.
+export interface Finding {
+  id: string
+  kind: string // goroutines, heap, descriptors, ... or another word
+  state: 'open' | 'closed'
+  version: string
+  instance: string
+  since: string
+  at: string
+  closedAt: string
+  expired: boolean // closed because nothing was heard of it any more
+  value: number
+  before: number
+  perMinute: number
+  limit: number // 0 means unknown
+  unit: string
+  count: number
+  created: string
+  creator: string
+  blocked: string
+  wait: string
+  waitSeconds: number
+  method: string
+  text: string
+  textZh: string
+  traceId: string
+}
+
+export interface Lock {
+  name: string
+  kind: string // lock or site
+  waitPerSecond: number // s of waiting in each second
+  waitsPerSecond: number
+  waits: number
+}
+
+export interface Vitals {
+  at: string
+  windowSeconds: number // what the locks are counted over
+  findings: Finding[]
+  locks: Lock[]
+  instances: { instance: string; version: string; findings: number }[]
 }

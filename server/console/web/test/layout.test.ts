@@ -5,7 +5,7 @@ import type { Edge, Node, Topology } from '../src/types'
 const names = ['gateway', 'user', 'order', 'payment', 'inventory', 'bank', 'warehouse']
 const ties = [['gateway', 'user'], ['gateway', 'order'], ['order', 'payment'], ['order', 'inventory'], ['payment', 'bank'], ['inventory', 'warehouse']].map(([from = '', to = '']) => ({ from, to }))
 const stats = { rate: 1, errorShare: 0, p50Ms: 1, p99Ms: 2 }
-const node = (name: string): Node => ({ name, kind: 'service', state: 'ok', owner: '', versions: [], ...stats })
+const node = (name: string): Node => ({ name, kind: 'service', state: 'ok', owner: '', versions: [], findings: 0, ...stats })
 const edge = (e: { from: string; to: string }): Edge => ({ ...e, protocol: 'http', strong: true, external: false, state: 'ok', ...stats })
 const topology = (n = names, e = ties): Topology => ({ at: '', nodes: n.map(node), edges: e.map(edge) })
 

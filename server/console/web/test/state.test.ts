@@ -13,7 +13,7 @@ import { note, unfold } from '../src/logtext'
 import { ofService, quoteValue } from '../src/promql'
 import { href, match } from '../src/router'
 
-const bare: Live = { overview: null, topology: null, link: 'live', since: 0, bump: 0 }
+const bare: Live = { overview: null, topology: null, link: 'live', since: 0, bump: 0, found: 0 }
 
 describe('language', () => {
   it.each([

@@ -62,6 +62,7 @@ function Head({ data }: { data: Data }) {
         <h1>{titleOf(data, language)}</h1>
         <Tag tone={open ? 'bad' : 'ok'}>{t.incidents[data.state]}</Tag>
         <span class="actions">
+          {data.origin !== '' && data.symptoms.some((s) => s.finding !== null) && <a class="button" href={href.service(data.origin)}>{t.vitals.of(data.origin)}</a>}
           <a class="button" href={href.traces({ error: 'true', from: data.openedAt, to })}>{t.incidents.seeTraces}</a>
           {data.hasReport && <a class="button" href={api.reportFile(data.id, language)} download={`${data.id}.md`}>{t.incidents.download}</a>}
         </span>
@@ -146,9 +147,9 @@ function Symptoms({ data }: { data: Data }) {
               {data.symptoms.map((s, i) => (
                 <tr key={i}>
                   <th scope="row"><ServiceLink name={s.target} /></th>
-                  <td>{word(t.metric, s.metric)}</td>
-                  <td class="num hot">{metricValue(s.metric, s.value)}</td>
-                  <td class="num">{metricValue(s.metric, s.baseline)}</td>
+                  <td>{word(t.metric, s.metric)}{s.finding && s.finding.version !== '' && <> <Tag>{s.finding.version}</Tag></>}</td>
+                  <td class="num hot">{metricValue(s.metric, s.value, s.unit)}</td>
+                  <td class="num">{s.baseline > 0 || s.finding === null ? metricValue(s.metric, s.baseline, s.unit) : '–'}</td>
                   <td class="tight"><Time at={s.since} /></td>
                 </tr>
               ))}

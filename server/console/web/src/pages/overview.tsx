@@ -143,7 +143,7 @@ function Services({ nodes }: { nodes: Node[] }) {
               return (
                 <tr key={n.name} class={`row-${n.state}`}>
                   <td><Mark state={n.state} /></td>
-                  <th scope="row"><ServiceLink name={n.name} /> <KindTag kind={n.kind} /></th>
+                  <th scope="row"><ServiceLink name={n.name} /> <KindTag kind={n.kind} />{n.findings > 0 && <span class="tag tag-warn"><StateIcon state="warn" size={11} /> {t.vitals.mark(n.findings)}</span>}</th>
                   <td class="num"><span class="pair"><Spark values={lane.rate} tone="plain" label={t.common.spark} /><span>{rate(n.rate)}</span></span></td>
                   <td class={'num' + (n.errorShare > 0 ? ' hot' : '')}><span class="pair"><Spark values={lane.errors} tone="bad" floor={0.05} label={t.common.spark} /><span>{share(n.errorShare)}</span></span></td>
                   <td class="num">{n.rate > 0 ? ms(n.p50Ms) : '–'}</td>

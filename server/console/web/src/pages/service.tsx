@@ -12,24 +12,32 @@ import { lazy } from '../parts/lazy'
 import { Logs } from '../parts/logs'
 import { Markdown } from '../parts/markdown'
 import { Release } from '../parts/release'
+import { Findings, Locks } from '../parts/vitals'
 import { href } from '../router'
-import { useStore } from '../store'
+import { recall, remember, useStore } from '../store'
 import type { Breaker, Operation, Service as Data, Version } from '../types'
 import { useLoad, useTitle } from '../use'
 
 const Charts = lazy(() => import('../parts/charts'))
+const VitalCharts = lazy(() => import('../parts/vitalcharts'))
 
 export function Service({ name }: { name: string }) {
   const t = useT()
   const language = useLang()
-  const { overview, topology } = useStore(live)
+  const { overview, topology, found } = useStore(live)
   const { data, trouble, reload } = useLoad(name, (s) => api.service(name, s), [], 3_000)
   const logs = useLoad(name, (s) => api.logs({ service: name, severity: 'WARN', limit: 30 }, s), [], 10_000)
+  const vitals = useLoad(name, (s) => api.vitals(name, s), [found], 10_000)
+  const [minutes, setMinutes] = useState(Number(recall('range') ?? 15))
+  const pick = (n: number): void => {
+    setMinutes(n)
+    remember('range', String(n))
+  }
   const [cleared, setCleared] = useState('')
   useTitle(name)
 
   const route = overview?.routes.find((r) => r.service === name)
-  const incident = overview?.incidents.find((i) => i.state === 'open' && (i.origin === name || i.services.includes(name)))
+  const incidents = overview?.incidents.filter((i) => i.state === 'open' && (i.origin === name || i.services.includes(name))) ?? []
   // The live numbers are a second old at most; the rest is read every three.
   const fresh = topology?.nodes.find((n) => n.name === name)
   const unlisted: Data | null = trouble?.kind === 'notFound' && fresh && topology
@@ -37,6 +45,7 @@ export function Service({ name }: { name: string }) {
     : null
   const known = data ?? unlisted // an external callee may be known to the topology only
   const now = known && { ...known, ...(fresh ?? {}) }
+  const alarms = vitals.data?.findings.filter((f) => f.state === 'open') ?? []
   const outside = now !== null && now.kind !== 'service'
 
   return (
@@ -51,7 +60,11 @@ export function Service({ name }: { name: string }) {
         </span>
       </div>
       {now?.catalog?.description && <p class="lead">{now.catalog.description}</p>}
-      {incident && <p class="notice notice-bad"><StateIcon state="bad" /> {t.service.inIncident} <a href={href.incident(incident.id)}>{titleOf(incident, language)}</a></p>}
+      {incidents.map((i) => {
+        const tone = i.severity === 'warn' ? 'warn' : 'bad'
+        return <p key={i.id} class={'notice notice-' + tone}><StateIcon state={tone} /> <span>{t.service.inIncident} <a href={href.incident(i.id)}>{titleOf(i, language)}</a></span></p>
+      })}
+      {alarms.length > 0 && <p class="notice notice-warn"><StateIcon state="warn" /> <span><a href="#vitals">{t.vitals.open(alarms.length)}</a> {alarms.map((f) => word(t.vitals.kind, f.kind) + (f.version !== '' ? ` (${f.version})` : '')).join(', ')}</span></p>}
       {trouble && unlisted === null && <TroubleBox trouble={trouble} retry={reload} />}
       {!now && !trouble && <Loading />}
       {now && (
@@ -64,7 +77,11 @@ export function Service({ name }: { name: string }) {
           </dl>
           {cleared === name && <p class="notice" role="status"><StateIcon state="ok" /> {t.service.cleared}</p>}
           {route && <Release key={name} route={route} cleared={() => setCleared(name)} />}
-          {outside ? <p class="muted">{t.overview.external}</p> : <Charts service={name} stable={route?.stable ?? ''} canary={route?.canary ?? ''} />}
+          {outside ? <p class="muted">{t.overview.external}</p> : <Charts service={name} minutes={minutes} pick={pick} stable={route?.stable ?? ''} canary={route?.canary ?? ''} />}
+          {!outside && (vitals.data
+            ? <Findings data={vitals.data} charts={<VitalCharts service={name} minutes={minutes} stable={route?.stable ?? ''} canary={route?.canary ?? ''} />} />
+            : vitals.trouble && vitals.trouble.kind !== 'notFound' ? <TroubleBox trouble={vitals.trouble} retry={vitals.reload} /> : null)}
+          {!outside && vitals.data && <Locks locks={vitals.data.locks} seconds={vitals.data.windowSeconds} />}
           <div class="columns">
             {now.versions.length > 0 && <Versions versions={now.versions} stable={route?.stable ?? ''} canary={route?.canary ?? ''} />}
             {!outside && <Breakers breakers={now.breakers} />}

@@ -1,10 +1,9 @@
 // Rate, errors and p99 of a service by version, over a time the reader picks.
-import { useMemo, useState } from 'preact/hooks'
+import { useMemo } from 'preact/hooks'
 import { api } from '../api'
 import { ms, rate, share } from '../format'
 import { useT } from '../i18n'
 import { ofService, ranges, type Range } from '../promql'
-import { recall, remember } from '../store'
 import type { Series } from '../types'
 import { useLoad } from '../use'
 import { Card, Empty, Loading, TroubleBox } from './basic'
@@ -33,9 +32,8 @@ async function read(name: string, r: Range, signal: AbortSignal): Promise<Read> 
   return first.rate.length > 0 ? first : ask(false)
 }
 
-export default function Charts({ service, stable, canary }: { service: string; stable: string; canary: string }) {
+export default function Charts({ service, minutes, pick, stable, canary }: { service: string; minutes: number; pick: (minutes: number) => void; stable: string; canary: string }) {
   const t = useT()
-  const [minutes, pick] = useState(Number(recall('range') ?? 15))
   const range = ranges.find((r) => r.minutes === minutes) ?? (ranges[0] as Range)
   const { data, trouble, reload } = useLoad(`${service}\n${range.minutes}`, (s) => read(service, range, s), [], range.every)
 
@@ -56,10 +54,7 @@ export default function Charts({ service, stable, canary }: { service: string; s
           key={r.minutes}
           type="button"
           aria-pressed={r === range}
-          onClick={() => {
-            pick(r.minutes)
-            remember('range', String(r.minutes))
-          }}
+          onClick={() => pick(r.minutes)}
         >
           {r.minutes < 60 ? `${r.minutes} ${t.units.min}` : `${r.minutes / 60} ${t.units.h}`}
         </button>
