@@ -112,6 +112,31 @@ func (g Goroutine) Blocked() Frame {
 	return g.Leaf()
 }
 
+// Origin is what to look for in the program: Created, or, where that is only a
+// helper that starts what it is given, such as sync.WaitGroup.Go, the function
+// given to it. Its line is then where that function stands.
+func (g Goroutine) Origin() Frame {
+	if !starters[g.Created.Func] {
+		return g.Created
+	}
+	for _, f := range slices.Backward(g.Frames) {
+		if f.Package() != g.Created.Package() && !f.Standard() {
+			return f
+		}
+	}
+	return g.Created
+}
+
+// starters start the function they are given, and nothing else.
+var starters = map[string]bool{
+	"sync.(*WaitGroup).Go":                      true,
+	"time.goFunc":                               true, // time.AfterFunc
+	"context.(*afterFuncCtx).cancel.func1":      true,
+	"golang.org/x/sync/errgroup.(*Group).Go":    true,
+	"golang.org/x/sync/errgroup.(*Group).TryGo": true,
+	"github.com/surefoot-go/surefoot/safe.Go":   true,
+}
+
 // Key is the same for the same stack, from a dump or from a profile.
 func (g Goroutine) Key() string { return key(g.Frames) }
 
