@@ -1,0 +1,7 @@
+//go:build lockcheck
+
+package locks
+
+// Built with the tag lockcheck, everything is checked from the start and reported to
+// slog.Default, until Check says otherwise.
+func init() { check(Checks{Order: true, Owner: true}, true) }
