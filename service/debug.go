@@ -47,6 +47,13 @@ func (s *Service) debugHandler() http.Handler {
 		}
 		return errs.New(errs.NotFound, "service.Debug", "this service has no door")
 	})
+	add("GET /debug/vitals", s.debugVitals)
+	add("GET /debug/vitals/trace", func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Header().Set("Content-Disposition", `attachment; filename="trace"`)
+		return errs.Wrap(s.vitals.WriteTrace(w), "service.Trace")
+	})
+	add("GET /debug/locks", debugLocks)
 	add("GET /debug/pprof/{profile}", profile)
 	return mux
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience/shed"
 	"github.com/surefoot-go/surefoot/service"
+	"github.com/surefoot-go/surefoot/vitals"
 )
 
 // gauges is a meter that can be read.
@@ -78,7 +79,7 @@ func (o observer) ObserveFloat64(metric.Float64Observable, float64, ...metric.Ob
 func TestDoorGauges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gauges{}
-		s := &service.Service{Listener: network(), Drain: -1, Telemetry: g}
+		s := &service.Service{Listener: network(), Drain: -1, Telemetry: g, Vitals: vitals.Settings{Every: -1}} // its gauges are others
 		stop, ended := start(t, s)
 		pass, err := s.Door().Enter(t.Context(), shed.Request{})
 		if err != nil {

@@ -45,6 +45,8 @@ func (s *Service) Run(ctx context.Context) (err error) {
 	life, end := context.WithCancelCause(supervise.CountPanics(context.WithoutCancel(ctx), s.sinks))
 	defer end(nil)
 	defer s.watchDoor()()
+	defer s.watchVitals(life)()
+	defer s.checkLocks()()
 	r := &running{s: s, fatal: make(chan error, 2+len(s.Servers)), life: life, end: end}
 	r.start(l)
 	s.state.Store(ready)

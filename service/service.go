@@ -29,10 +29,12 @@ import (
 	"time"
 
 	"github.com/surefoot-go/surefoot/httpx"
+	"github.com/surefoot-go/surefoot/locks"
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience"
 	"github.com/surefoot-go/surefoot/resilience/shed"
 	"github.com/surefoot-go/surefoot/supervise"
+	"github.com/surefoot-go/surefoot/vitals"
 )
 
 // Telemetry builds the sinks the service reports to. telemetry.OTLP is one.
@@ -80,11 +82,23 @@ type Service struct {
 	Shed shed.Settings
 	// Clients bounds what slow clients may hold.
 	Clients Clients
+	// Vitals says what this process reports of itself, such as goroutines that
+	// leak and memory that grows: as log records and under /debug/vitals. It is on;
+	// a negative Every turns it off. See package vitals.
+	Vitals vitals.Settings
+	// Locks turns on the checks of package locks for the whole process while Run
+	// runs, if anything in it is set; the zero value leaves them as they are. With
+	// a nil Report each problem is one log record with the attribute
+	// surefoot.lock.problem, ten a minute at most.
+	Locks locks.Checks
 	// Debug is where to answer questions of the service's operators, host:port,
 	// on this machine only unless a host is named; "" means nowhere. GET
 	// /debug/breakers lists the guards of Client and PUT {"target","forced"}
 	// forces one ("open", "closed", "auto"); GET /debug/goroutines counts them by
-	// name, /debug/door shows the Door and /debug/pprof/ has runtime profiles.
+	// name, /debug/door shows the Door, /debug/vitals what is wrong with the process,
+	// /debug/vitals/trace the last execution trace that was kept for it (see
+	// Vitals.Trace), /debug/locks which locks are waited for and what is wrong with
+	// them, and /debug/pprof/ has runtime profiles.
 	Debug string
 
 	// Drain is how long the service goes on serving after it was told to stop,
@@ -121,6 +135,7 @@ type Service struct {
 	board    resilience.Board
 	running  atomic.Pointer[running]
 	debug    net.Listener
+	vitals   vitals.Watch
 }
 
 const (
@@ -201,14 +216,14 @@ func (s *Service) Client(target string, p resilience.Policy) *http.Client {
 // it, with fn under httpx.Server.Handle; the pattern is the operation's name.
 // It panics on a pattern that is wrong or conflicts with another.
 func (s *Service) HandleFunc(pattern string, fn func(w http.ResponseWriter, r *http.Request) error) {
-	s.add(pattern, func(h httpx.Server) http.Handler { return h.Handle(pattern, fn) })
+	s.add(pattern, func(h httpx.Server) http.Handler { return h.Handle(pattern, s.traced(fn)) })
 }
 
 // Handle is HandleFunc for a handler that answers for its own errors, also for
 // a whole mux of another library. One made by httpx.Server would report each
 // request twice: give its function to HandleFunc.
 func (s *Service) Handle(pattern string, h http.Handler) {
-	s.add(pattern, func(x httpx.Server) http.Handler { return x.Wrap(pattern, h) })
+	s.add(pattern, func(x httpx.Server) http.Handler { return x.Wrap(pattern, s.tracedHandler(h)) })
 }
 
 // route is a handler that is made when the service starts, when it is known
