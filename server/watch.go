@@ -25,6 +25,7 @@ import (
 const (
 	incidentBlob = "incident/"
 	reportBlob   = "report/"
+	mostSilent   = 64  // services without spans on the map
 	mostTold     = 8   // findings told to browsers in a second, half of what api.Hub lets them lag behind; they read the rest
 	keptOver     = 200 // incidents loaded at start, as many as alert.Book keeps; older ones are deleted then
 )
@@ -147,8 +148,8 @@ func (w *watch) run(ctx context.Context) error {
 func (w *watch) step(ctx context.Context, now time.Time) {
 	stats := w.graph.Stats(now)
 	symptoms := append(w.detector.Step(now, stats), w.look(now)...)
-	t := detect.Paint(w.graph.Snapshot(now), symptoms)
 	open := w.live.open()
+	t := detect.Paint(withSilent(w.graph.Snapshot(now), open), symptoms)
 	for i := range t.Nodes {
 		t.Nodes[i].Owner = w.shelf.Owner(t.Nodes[i].Name)
 		t.Nodes[i].Findings = open[t.Nodes[i].Name]
@@ -180,6 +181,22 @@ func (w *watch) step(ctx context.Context, now time.Time) {
 		}
 	}
 	w.hub.State("topology", t)
+}
+
+// withSilent adds the services that send no spans and have something to say all
+// the same.
+func withSilent(t topology.Topology, open map[string]int) topology.Topology {
+	var silent []topology.Node
+	for name := range open {
+		if _, known := t.Node(name); !known {
+			silent = append(silent, topology.Node{Name: name, Kind: topology.Service, State: topology.Idle, Versions: []topology.Version{}})
+		}
+	}
+	byName := func(a, b topology.Node) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(silent, byName)
+	t.Nodes = append(t.Nodes, silent[:min(len(silent), mostSilent)]...)
+	slices.SortFunc(t.Nodes, byName)
+	return t
 }
 
 // look shows the findings that hold, tells what is new about them and returns

@@ -27,6 +27,8 @@ var t0 = time.Date(2026, 11, 23, 4, 5, 0, 0, time.UTC)
 //	graph a>b b>c!             the calls; ! marks what is outside
 //	+ TARGET METRIC VALUE BASE a symptom appears, or changes its value
 //	- TARGET METRIC            it is gone
+//	found TARGET METRIC VALUE BASE VERSION [near]
+//	                           the service has found something in itself
 //	run SECONDS
 //	explain ID NAME KIND WHY   a diagnosis answers
 //	restart                    the Book is saved and loaded
@@ -105,6 +107,18 @@ func tell(t *testing.T, script string) string {
 			if n, ok := graph.Node(f[1]); ok {
 				s.Kind = n.Kind
 			}
+			if k := at(f[1], f[2]); k >= 0 {
+				active[k] = s
+			} else {
+				active = append(active, s)
+			}
+		case "found":
+			value, _ := strconv.ParseFloat(f[3], 64)
+			base, _ := strconv.ParseFloat(f[4], 64)
+			s := detect.Symptom{Target: f[1], Kind: topology.Service, Metric: f[2], Value: value, Baseline: base, Since: now.Add(-time.Minute), At: now, Samples: 1, Finding: detect.Finding{
+				Version: f[5], Instance: f[1] + "-1", Instances: 1, Created: f[1] + "/outbox.go:88", Near: len(f) > 6,
+				Text: fmt.Sprintf("%s is %g, before %g", f[2], value, base), TextZh: fmt.Sprintf("%s 为 %g，此前 %g", f[2], value, base),
+			}}
 			if k := at(f[1], f[2]); k >= 0 {
 				active[k] = s
 			} else {
@@ -231,6 +245,32 @@ func TestEventsShareNothing(t *testing.T) {
 	ev[0].Incident.Timeline[0].Text = "changed"
 	if got := b.Incidents(); !reflect.DeepEqual(got, want) {
 		t.Error("an event shares memory with its Book")
+	}
+}
+
+// TestFindingAfterRestart: a finding that is not told again yet is waited for;
+// one that is told again and then closed needs no grace.
+func TestFindingAfterRestart(t *testing.T) {
+	leak := []detect.Symptom{{Target: "pay", Metric: detect.GoroutineLeak, Value: 9, Finding: detect.Finding{Text: "leaks"}}}
+	for _, again := range []bool{false, true} {
+		var first, b alert.Book
+		first.Step(t0, leak, topology.Topology{})
+		b.Load(first.Incidents())
+		ended := 0
+		for s := 1; ended == 0; s++ {
+			active := leak[:0]
+			if again && s == 20 {
+				active = leak
+			}
+			for _, ev := range b.Step(t0.Add(time.Duration(s)*time.Second), active, topology.Topology{}) {
+				if ev.Kind == alert.Resolved {
+					ended = s
+				}
+			}
+		}
+		if want := map[bool]int{false: 71, true: 31}[again]; ended != want {
+			t.Errorf("told again %v: resolved after %d s, want %d", again, ended, want)
+		}
 	}
 }
 

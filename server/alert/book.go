@@ -20,9 +20,10 @@ type Book struct {
 
 	incidents []*Incident
 	count     int
-	loaded    bool      // Load brought open incidents, Step was not called yet
-	loadedAt  time.Time // first Step after that
-	graceEnd  time.Time // no symptom of theirs clears before
+	loaded    bool            // Load brought open incidents, Step was not called yet
+	loadedAt  time.Time       // first Step after that
+	graceEnd  time.Time       // no symptom of theirs clears before
+	heard     map[string]bool // findings told again since then: these may clear
 }
 
 const (
@@ -62,6 +63,7 @@ func (b *Book) Step(now time.Time, active []detect.Symptom, t topology.Topology)
 		b.loaded = false
 		b.loadedAt = now
 		b.graceEnd = now.Add(cmp.Or(b.Grace, time.Minute))
+		b.heard = map[string]bool{}
 	}
 	s := step{book: b, now: now, graph: newGraph(t), what: map[*Incident]Kind{}}
 	s.gather(active)
@@ -121,6 +123,9 @@ func (s *step) refresh(sym detect.Symptom) bool {
 			if old.Target != sym.Target || old.Metric != sym.Metric {
 				continue
 			}
+			if sym.Found() && s.spared(i) {
+				s.book.heard[sym.Target+" "+sym.Metric] = true
+			}
 			if old.ClearedAt != nil {
 				old.ClearedAt = nil
 				s.say(i, describe(sym, "again: ", "再次："))
@@ -133,6 +138,9 @@ func (s *step) refresh(sym detect.Symptom) bool {
 				old.Symptom = sym
 				old.Since = since
 				s.escalate(i, sym)
+				if sym.Found() && !i.HasReport {
+					s.guess(i)
+				}
 			}
 			return true
 		}
@@ -244,12 +252,14 @@ func (s *step) guess(i *Incident) {
 	i.Title, i.TitleZh = title(sym.Symptom)
 }
 
-// weight orders symptoms of equal depth: failures before slowness before what
-// nobody has felt yet.
+// weight orders symptoms of equal depth: failures before a limit that is near
+// before slowness before what nobody has felt yet.
 func weight(s detect.Symptom) float64 {
 	switch {
 	case s.Metric == detect.ErrorShare:
 		return 1 + s.Value
+	case s.Finding.Near:
+		return .5
 	case s.Found():
 		return -1
 	}
@@ -263,12 +273,13 @@ func (s *step) clear(active []detect.Symptom) {
 		is[sym.Target+" "+sym.Metric] = true
 	}
 	for _, i := range s.book.incidents {
-		if i.State != Open || s.spared(i) {
+		if i.State != Open {
 			continue
 		}
 		for k := range i.Symptoms {
 			sym := &i.Symptoms[k]
-			if sym.ClearedAt != nil || is[sym.Target+" "+sym.Metric] {
+			name := sym.Target + " " + sym.Metric
+			if sym.ClearedAt != nil || is[name] || s.spared(i) && !s.book.heard[name] {
 				continue
 			}
 			at := s.now
@@ -279,7 +290,8 @@ func (s *step) clear(active []detect.Symptom) {
 }
 
 // spared tells whether i is of an earlier run, whose symptoms a detector that
-// has just begun to learn cannot see yet.
+// has just begun to learn cannot see yet. A finding that was told again is not
+// a matter of learning.
 func (s *step) spared(i *Incident) bool {
 	return s.now.Before(s.book.graceEnd) && i.OpenedAt.Before(s.book.loadedAt)
 }
@@ -289,7 +301,7 @@ func (s *step) finish() []Event {
 	hold := cmp.Or(s.book.Hold, 10*time.Second)
 	var out []Event
 	for _, i := range s.book.incidents {
-		if i.State == Open && !s.spared(i) && quietSince(i, s.now) >= hold {
+		if i.State == Open && (!s.spared(i) || !i.Felt()) && quietSince(i, s.now) >= hold {
 			at := s.now
 			i.State, i.ResolvedAt = Ended, &at
 			s.say(i, Entry{

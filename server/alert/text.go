@@ -100,7 +100,7 @@ func explained(i *Incident, o Origin) (en, zh string) {
 	var own, worst, found *detect.Symptom
 	for k := range i.Symptoms {
 		s := &i.Symptoms[k].Symptom
-		if s.Found() && s.Target == o.Name && (found == nil || detect.Deeper(s.Metric, found.Metric)) {
+		if s.Found() && s.Target == o.Name && (o.Version == "" || s.Finding.Version == o.Version) && (found == nil || detect.Deeper(s.Metric, found.Metric)) {
 			found = s
 		}
 		match := s.Target == o.Name || o.Version != "" && s.Target == o.Name+"@"+o.Version

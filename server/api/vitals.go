@@ -21,6 +21,7 @@ type Vitals struct {
 	Findings      []vitals.Finding `json:"findings"`      // open ones first, then those closed lately, each newest first; never nil
 	Locks         []Lock           `json:"locks"`         // the longest waited for first, at most 20; never nil
 	Instances     []Instance       `json:"instances"`     // heard of in the last minutes, sorted; never nil
+	Incomplete    bool             `json:"incomplete"`    // the series cannot be read now: Locks and some Instances are missing
 }
 
 // Lock is how much goroutines waited for one lock, all instances together.
@@ -40,7 +41,7 @@ type Instance struct {
 }
 
 const (
-	lockWindow    = 5 * time.Minute
+	lockWindow    = time.Minute // the library sends every 2 s
 	mostLocks     = 20
 	mostInstances = 200
 )
@@ -57,10 +58,8 @@ func (a *API) vitals(w http.ResponseWriter, r *http.Request) error {
 		{"site", "surefoot_lock_site", "surefoot_lock_site_wait_seconds_total", "surefoot_lock_site_waits_total"},
 	} {
 		locks, err := a.locks(r.Context(), name, kind.name, kind.label, kind.wait, kind.waits)
-		if err != nil {
-			return errs.Wrap(err, op)
-		}
 		out.Locks = append(out.Locks, locks...)
+		out.Incomplete = out.Incomplete || err != nil
 	}
 	slices.SortStableFunc(out.Locks, func(x, y Lock) int {
 		switch {
@@ -73,10 +72,9 @@ func (a *API) vitals(w http.ResponseWriter, r *http.Request) error {
 	})
 	out.Locks = out.Locks[:min(len(out.Locks), mostLocks)]
 	var err error
-	if out.Instances, err = a.instances(r.Context(), name, out.Findings); err != nil {
-		return errs.Wrap(err, op)
-	}
-	if len(out.Findings)+len(out.Locks)+len(out.Instances) == 0 && !a.knows(name) {
+	out.Instances, err = a.instances(r.Context(), name, out.Findings)
+	out.Incomplete = out.Incomplete || err != nil
+	if !out.Incomplete && len(out.Findings)+len(out.Locks)+len(out.Instances) == 0 && !a.knows(name) {
 		return unknownService(op, name)
 	}
 	return writeJSON(w, http.StatusOK, out)
@@ -131,10 +129,7 @@ func (a *API) instances(ctx context.Context, service string, findings []vitals.F
 	type id struct{ instance, version string }
 	all := map[id]int{}
 	res, err := a.Series.Query(ctx, "group by (service_instance_id, service_version) (target_info{service_name="+strconv.Quote(service)+"})", time.Now())
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range res.Series {
+	for _, s := range res.Series { // none when it failed
 		if i := s.Labels["service_instance_id"]; i != "" {
 			all[id{i, s.Labels["service_version"]}] = 0
 		}
@@ -154,7 +149,7 @@ func (a *API) instances(ctx context.Context, service string, findings []vitals.F
 		}
 		return strings.Compare(x.Instance, y.Instance)
 	})
-	return out[:min(len(out), mostInstances)], nil
+	return out[:min(len(out), mostInstances)], err
 }
 
 // idle is the node of a service that has sent no spans lately.

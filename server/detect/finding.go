@@ -22,6 +22,7 @@ type Finding struct {
 	Text      string `json:"text"`      // one sentence
 	TextZh    string `json:"textZh"`
 	TraceID   string `json:"traceId"` // an example; may be empty
+	Unit      string `json:"unit"`    // of Value and Baseline: count, bytes, seconds or share
 	Created   string `json:"created"` // file:line; may be empty
 	Method    string `json:"method"`  // how it was found; may be empty
 	Near      bool   `json:"near"`    // a limit is nearly reached
@@ -34,7 +35,7 @@ func (s Symptom) Found() bool { return s.Metric != ErrorShare && s.Metric != Lat
 // complaints are the metrics of findings in the order in which they explain
 // each other: leaked goroutines hold memory, not the other way round.
 var complaints = [...]struct{ metric, en, zh string }{
-	{GoroutineLeak, "leaks goroutines", "goroutine 泄漏"},
+	{GoroutineLeak, "leaks goroutines", "协程泄漏"},
 	{LockContention, "waits for its own locks", "锁竞争严重"},
 	{DescriptorLeak, "leaks file descriptors", "文件描述符泄漏"},
 	{TimerGrowth, "gathers timers", "定时器不断增多"},

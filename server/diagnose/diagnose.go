@@ -153,6 +153,9 @@ func (d Doctor) Diagnose(ctx context.Context, now time.Time, inc alert.Incident,
 		Incident: inc.ID, At: now.UTC().Truncate(time.Millisecond), Since: c.began(seen),
 		Candidates: f.join(suspects), Evidence: f.evidence(), Impact: c.impact(),
 	}
+	if alone(inc) {
+		rep.Impact = f.concerned(rep.Impact)
+	}
 	if len(rep.Candidates) > 0 {
 		rep.Origin = rep.Candidates[0]
 		if !alone(inc) {

@@ -28,11 +28,13 @@ var update = flag.Bool("update", false, "rewrite the stories")
 type books struct{}
 
 func (books) Owner(name string) string {
-	return map[string]string{"bank": "team-payments", "payment": "team-payments", "order": "team-checkout"}[name]
+	return map[string]string{"user": "team-users", "bank": "team-payments", "payment": "team-payments", "order": "team-checkout"}[name]
 }
 
 func (books) Section(name string, symptoms ...string) (string, string, bool) {
 	switch {
+	case name == "payment" && symptoms[0] == detect.GoroutineLeak, name == "user" && symptoms[0] == detect.GoroutineLeak:
+		return "Goroutine leak (goroutine_leak)", "1. Restart one instance and look whether it begins again.", true
 	case name == "bank":
 		return "Errors (error_share)", "1. Call the bank's duty desk.\n2. Do not force the breaker closed.", true
 	case name == "payment":
@@ -47,6 +49,9 @@ func (books) Section(name string, symptoms ...string) (string, string, bool) {
 //
 //	run SECONDS
 //	fault NAME           see shop_test.go; "none" ends it
+//	found SERVICE METRIC VALUE BASE VERSION METHOD
+//	                     the service finds something in itself, a minute ago
+//	silent               the store has no spans from here on, old ones neither
 //	suspects             a diagnosis in short
 //	report LANG          and in full
 func TestStories(t *testing.T) {
@@ -106,6 +111,19 @@ func tell(t *testing.T, script string) string {
 			}
 		case "fault":
 			s.fault = f[1]
+		case "found":
+			value, _ := strconv.ParseFloat(f[3], 64)
+			base, _ := strconv.ParseFloat(f[4], 64)
+			s.findings = append(s.findings, detect.Symptom{
+				Target: f[1], Kind: topology.Service, Metric: f[2], Value: value, Baseline: base, Since: s.now.Add(-time.Minute), At: s.now, Samples: 2,
+				Finding: detect.Finding{
+					Version: f[5], Instance: f[1] + "-2", Instances: 2, Created: f[1] + "/outbox.go:88", Method: strings.ReplaceAll(f[6], "-", " "), TraceID: "4bf92f3577b34da6a3ce929d0e0e4736",
+					Text:   fmt.Sprintf("%s is +%.0f, created at %s/outbox.go:88, first seen in %s", f[2], value-base, f[1], f[5]),
+					TextZh: fmt.Sprintf("%s 多出 %.0f，创建于 %s/outbox.go:88，首次见于 %s", f[2], value-base, f[1], f[5]),
+				},
+			})
+		case "silent":
+			s.silent, s.spans, s.graph, s.detect = true, nil, topology.Graph{}, detect.Detector{}
 		case "suspects":
 			fmt.Fprintf(&out, "%ds suspects:\n", int(s.now.Sub(start).Seconds()))
 			for _, c := range look().Candidates {

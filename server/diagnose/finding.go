@@ -60,14 +60,16 @@ func felt(inc alert.Incident) alert.Incident {
 func (f findings) join(spans []Candidate) []Candidate {
 	out := slices.Clone(spans)
 	for _, s := range f {
-		k := slices.IndexFunc(out, func(c Candidate) bool { return c.Name == s.Target })
+		k := slices.IndexFunc(out, func(c Candidate) bool {
+			return c.Name == s.Target && (c.Version == "" || c.Version == s.Finding.Version)
+		})
 		if k >= 0 && out[k].Finding != "" {
 			continue // the deepest one speaks
 		}
 		if k >= 0 {
 			c := &out[k]
 			c.Finding = s.Metric
-			c.Score = math.Round((c.Score+confirming*(1-c.Score))*100) / 100
+			c.Score = math.Round(min(c.Score+confirming*(1-c.Score), .99)*100) / 100
 			c.Why += "; it says of itself: " + s.Finding.Text
 			c.WhyZh += "；其自身报告：" + s.Finding.TextZh
 			continue
@@ -86,6 +88,14 @@ func (f findings) join(spans []Candidate) []Candidate {
 		out = []Candidate{}
 	}
 	return out[:min(len(out), mostSuspect)]
+}
+
+// concerned are the impacts to show of findings that nobody has felt yet: the
+// service itself, and where users come in.
+func (f findings) concerned(all []Impact) []Impact {
+	return slices.DeleteFunc(all, func(i Impact) bool {
+		return !i.Entry && !slices.ContainsFunc(f, func(s symptom) bool { return s.Target == i.Service })
+	})
 }
 
 // evidence is what the findings say, at most four.
@@ -135,12 +145,17 @@ func firstAid(o Candidate, f findings, l lang) string {
 	}
 	s := f[k].Finding
 	name := escape(o.Name)
-	out := l.pick("restart "+name+" to gain time", "重启 "+name+" 以争取时间")
+	what := l.pick("a restart", "重启")
+	switch o.Finding {
+	case detect.LockContention, detect.GCPressure, detect.SchedulerLatency, detect.OtherFinding:
+		what = l.pick("more instances", "增加实例") // a restart would only bring it back
+	}
+	out := l.pick(what+" of "+name+" will gain time", "对 "+name+what+"可以争取时间")
 	if s.Version != "" {
 		v := escape(s.Version)
 		out = l.pick(
-			fmt.Sprintf("if %s %s is the new version, take it off traffic (route weight 0) and restart it; a restart alone only gains time", name, v),
-			fmt.Sprintf("如果 %s %s 是新版本，先把它从流量中摘除（路由权重设为 0）再重启；只重启只能争取时间", name, v))
+			fmt.Sprintf("if %s %s is the new version, take it off traffic (route weight 0); %s will gain time, no more", name, v, what),
+			fmt.Sprintf("如果 %s %s 是新版本，先把它从流量中摘除（路由权重设为 0）；%s只能争取时间", name, v, what))
 	}
 	if s.Created != "" {
 		c := escape(s.Created)

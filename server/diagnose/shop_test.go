@@ -31,6 +31,9 @@ type shop struct {
 	topo   topology.Topology
 	open   *alert.Incident
 	opened func(alert.Event)
+
+	findings []detect.Symptom // what services say of themselves
+	silent   bool             // no spans arrive
 }
 
 func newShop() *shop {
@@ -73,13 +76,16 @@ func (s *shop) ms(median float64) time.Duration {
 func (s *shop) second() {
 	var batch []store.Span
 	n := 15 + s.r.IntN(11)
+	if s.silent {
+		n = 0
+	}
 	for i := range n {
 		batch = append(batch, s.order(s.now.Add(time.Duration(i)*time.Second/time.Duration(n)))...)
 	}
 	s.spans = append(s.spans, batch...)
 	s.now = s.now.Add(time.Second)
 	s.graph.Fold(batch, s.now)
-	symptoms := s.detect.Step(s.now, s.graph.Stats(s.now))
+	symptoms := append(s.detect.Step(s.now, s.graph.Stats(s.now)), s.findings...)
 	s.topo = detect.Paint(s.graph.Snapshot(s.now), symptoms)
 	for _, ev := range s.book.Step(s.now, symptoms, s.topo) {
 		inc := ev.Incident

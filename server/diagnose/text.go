@@ -126,7 +126,7 @@ func markdown(r Report, inc alert.Incident, l lang) string {
 	if len(r.Candidates) > 1 {
 		line("\n## %s\n", l.suspects)
 		for _, c := range r.Candidates[1:] {
-			line("- %s (%.2f)%s%s", escape(c.Name), c.Score, l.colon, escape(l.pick(c.Why, c.WhyZh)))
+			line("- %s (%.2f)%s%s", escape(strings.TrimSpace(c.Name+" "+c.Version)), c.Score, l.colon, escape(l.pick(c.Why, c.WhyZh)))
 		}
 	}
 	if len(inc.Timeline) > 0 {

@@ -52,7 +52,7 @@ func Read(l store.Log, now time.Time) (f Finding, ok bool) {
 	}
 	a := l.Attrs
 	f = Finding{
-		Kind: word(a[attrKind]), State: Open, Service: clean(l.Service, maxName), Version: clean(l.Version, maxName), Instance: clean(l.Instance, maxName),
+		Kind: word(a[attrKind]), State: Open, Service: cmp.Or(clean(l.Service, maxName), "unknown_service"), Version: clean(l.Version, maxName), Instance: clean(l.Instance, maxName),
 		At: l.At.UTC().Truncate(time.Millisecond), Unit: Count, Metric: detect.OtherFinding,
 		Value: number(a["surefoot.finding.value"]), Before: number(a["surefoot.finding.before"]),
 		PerMinute: number(a["surefoot.finding.per_minute"]), Limit: number(a["surefoot.finding.limit"]),
@@ -65,10 +65,18 @@ func Read(l store.Log, now time.Time) (f Finding, ok bool) {
 	if k, known := kinds[f.Kind]; known {
 		f.Metric, f.Unit = k.metric, k.unit
 	}
+	switch a["surefoot.finding.unit"] {
+	case "share":
+		f.Unit = Share
+	case "s", "s/s":
+		f.Unit = Seconds
+	case "bytes", "By":
+		f.Unit = Bytes
+	}
 	if a[attrState] == Closed {
 		f.State = Closed
 	}
-	f.ID = cmp.Or(clean(a[attrID], maxName), f.Kind+" "+f.Created)
+	f.ID = cmp.Or(clean(a[attrID], maxName), strings.TrimSpace(f.Kind+" "+f.Created))
 	f.Text = cmp.Or(f.Text, strings.TrimSpace(f.Kind+" "+f.Created))
 	f.TextZh = cmp.Or(f.TextZh, f.Text)
 	if f.At.After(now) {
@@ -129,11 +137,10 @@ func trace(s string, own store.TraceID) string {
 // reading.
 func clean(s string, limit int) string {
 	if len(s) > limit {
-		s = s[:limit]
-		for len(s) > 0 && !utf8.ValidString(s[max(0, len(s)-utf8.UTFMax):]) && limit-len(s) < utf8.UTFMax {
-			s = s[:len(s)-1] // a rune cut in two
+		for limit > 0 && !utf8.RuneStart(s[limit]) {
+			limit--
 		}
-		s += "…"
+		s = s[:limit] + "…"
 	}
 	s = strings.Map(func(r rune) rune {
 		switch {

@@ -62,7 +62,7 @@ func (b *Board) symptoms() (out []detect.Symptom) {
 		s.Since = first.Since
 		s.Finding = detect.Finding{
 			Version: first.Version, Instance: worst.Instance, Instances: len(instances), Text: worst.Text, TextZh: worst.TextZh,
-			TraceID: id, Created: worst.Created, Method: worst.Method, Near: s.Finding.Near,
+			TraceID: id, Created: worst.Created, Method: worst.Method, Unit: worst.Unit, Near: s.Finding.Near,
 		}
 		out = append(out, s)
 	}

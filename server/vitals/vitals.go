@@ -33,6 +33,7 @@ const (
 	Count   = "count"
 	Bytes   = "bytes"
 	Seconds = "seconds"
+	Share   = "share" // of 1
 )
 
 // Finding is one thing that one instance of a service has found wrong in
@@ -54,7 +55,7 @@ type Finding struct {
 	Before    float64 `json:"before"` // when all was well
 	PerMinute float64 `json:"perMinute"`
 	Limit     float64 `json:"limit"` // of Value; 0 means not known
-	Unit      string  `json:"unit"`  // Count, Bytes or Seconds
+	Unit      string  `json:"unit"`  // Count, Bytes, Seconds or Share
 
 	Count       int64   `json:"count"`   // of things that are too many, such as goroutines
 	Created     string  `json:"created"` // file:line
