@@ -85,7 +85,7 @@ function findings(name, now = Date.now()) {
 }
 
 export const vitals = (name) => ({
-  service: name, at: iso(Date.now()), windowSeconds: 300, findings: findings(name),
+  service: name, at: iso(Date.now()), windowSeconds: 60, findings: findings(name),
   locks: name === 'payment' ? [
     { name: 'payment.book', kind: 'lock', waitPerSecond: 1.42, waitsPerSecond: 61.5, waits: 18450 },
     { name: 'payment/receipts.go:52', kind: 'site', waitPerSecond: 0.042, waitsPerSecond: 3.2, waits: 960 },
@@ -294,7 +294,7 @@ export const logs = (q) => {
 
 // range answers the console's own PromQL by recognising it, not by parsing it.
 export const range = (query, from, to, step) => {
-  const vital = /(go_goroutine_count|surefoot_vitals_\w+)\{/.exec(query)?.[1]
+  const vital = /(go_goroutine_count|process_unix_\w+|surefoot_vitals_\w+)\{/.exec(query)?.[1]
   const one = /service_name="((?:[^"\\]|\\.)*)"/.exec(query)?.[1]
   const field = query.includes('histogram_quantile') ? 'p99' : query.includes('STATUS_CODE_ERROR') ? 'errors' : 'rate'
   const lines = []
@@ -310,7 +310,7 @@ export const range = (query, from, to, step) => {
         if (canary && vital !== undefined && ms < leaking - minutes(1)) continue
         if (canary && vital === undefined && (ms < start - minutes(13) || ms > start - minutes(8)) && to - from < 7200) continue
         const grown = canary ? Math.max(0, ms - leaking) : 0
-        const value = vital !== undefined ? { go_goroutine_count: 41 * w + grown / 50, surefoot_vitals_heap_live_bytes: 22e6 * w + grown * 300, surefoot_vitals_descriptors: 38 * w, surefoot_vitals_gc_pause_seconds: 9e-5 * w, surefoot_vitals_scheduler_wait_seconds: 3e-4 * w }[vital] : field === 'rate' ? b[3] * w * (canary ? 0.12 : 1) : field === 'errors' ? (canary ? 0.05 * w : broken ? b[4] * w : 0.0005) : (broken ? b[6] : Math.min(b[6], b[5] * 6)) * w
+        const value = vital !== undefined ? { go_goroutine_count: 41 * w + grown / 50, surefoot_vitals_heap_live_bytes: 22e6 * w + grown * 300, process_unix_file_descriptor_count: 38 * w, surefoot_vitals_gc_pause_p99_seconds: 9e-5 * w, surefoot_vitals_scheduler_latency_p99_seconds: 3e-4 * w }[vital] : field === 'rate' ? b[3] * w * (canary ? 0.12 : 1) : field === 'errors' ? (canary ? 0.05 * w : broken ? b[4] * w : 0.0005) : (broken ? b[6] : Math.min(b[6], b[5] * 6)) * w
         values.push([t, String(value)])
       }
       lines.push({ metric: one ? { service_version: version } : { service_name: b[0] }, values })

@@ -30,7 +30,7 @@ export function unfold(attributes: Record<string, string>): [string, string][] {
 }
 
 const reasons = /(^|\.)(panic|cause|message|error|err|reason|exception\.message)$/
-const boring = /(^|\.)(stack|stacktrace|exception\.stacktrace|trace_id|span_id|traceId|spanId|time|elapsed_ms|elapsed_us|at)$/
+const boring = /(^|\.)(stack|stacktrace|exception\.stacktrace|trace_id|span_id|traceId|spanId|time|elapsed_ms|elapsed_us|at)$|^surefoot\.finding\b/ // a finding says all of it in its sentence
 
 // note is the short form beside the line: why first, then the small facts.
 export function note(attributes: Record<string, string>, limit = 240): string {

@@ -90,7 +90,7 @@ export function incident(v: unknown): Incident {
 
 const candidate = (v: unknown): Candidate => {
   const o = obj(v)
-  return { name: str(o['name']), kind: str(o['kind']), score: num(o['score']), why: str(o['why']), whyZh: str(o['whyZh']) || str(o['why']) }
+  return { name: str(o['name']), version: str(o['version']), kind: str(o['kind']), score: num(o['score']), why: str(o['why']), whyZh: str(o['whyZh']) || str(o['why']) }
 }
 
 export function report(v: unknown): Report {
@@ -203,7 +203,8 @@ export function vitals(v: unknown): Vitals {
   const o = obj(v)
   return {
     at: str(o['at']),
-    windowSeconds: num(o['windowSeconds']) || 300,
+    windowSeconds: num(o['windowSeconds']) || 60,
+    incomplete: bool(o['incomplete']),
     findings: list(o['findings'], finding),
     locks: list(o['locks'], lock),
     instances: list(o['instances'], (i) => ({ instance: str(obj(i)['instance']), version: str(obj(i)['version']), findings: num(obj(i)['findings']) })),

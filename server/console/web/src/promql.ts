@@ -48,9 +48,9 @@ export function vitals(name: string, window: number): Record<'goroutines' | 'hea
   return {
     goroutines: most('go_goroutine_count'),
     heap: most('surefoot_vitals_heap_live_bytes'),
-    descriptors: most('surefoot_vitals_descriptors'),
-    gc: most('surefoot_vitals_gc_pause_seconds'),
-    scheduler: most('surefoot_vitals_scheduler_wait_seconds'),
+    descriptors: most('process_unix_file_descriptor_count'),
+    gc: most('surefoot_vitals_gc_pause_p99_seconds'),
+    scheduler: most('surefoot_vitals_scheduler_latency_p99_seconds'),
   }
 }
 

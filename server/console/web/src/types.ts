@@ -83,6 +83,7 @@ export interface Incident {
 
 export interface Candidate {
   name: string
+  version: string // '' where it is all of them
   kind: string
   score: number
   why: string
@@ -281,6 +282,7 @@ export interface Lock {
 export interface Vitals {
   at: string
   windowSeconds: number // what the locks are counted over
+  incomplete: boolean // the locks cannot be read now
   findings: Finding[]
   locks: Lock[]
   instances: { instance: string; version: string; findings: number }[]

@@ -30,7 +30,7 @@ describe('amounts', () => {
 describe('vitals', () => {
   it.each([null, undefined, 3, 'x', [], {}, { findings: {}, locks: [null], instances: 'x' }, { findings: [null, 1] }])('nothing breaks on %j', (v) => {
     const read = shape.vitals(v)
-    expect(read.windowSeconds).toBe(300)
+    expect(read.windowSeconds).toBe(60)
     expect(() => render(<><Findings data={read} charts={null} /><Locks locks={read.locks} seconds={300} /></>)).not.toThrow()
   })
   it('a finding becomes a sentence and its facts, in either language', () => {
@@ -56,7 +56,8 @@ describe('vitals', () => {
   })
   it('says in words that there is nothing', () => {
     expect(render(<Findings data={shape.vitals({})} charts={null} />)).toContain('Nothing grows without end')
-    expect(render(<Locks locks={[]} seconds={300} />)).toContain('Nobody waited')
+    expect(render(<Locks locks={[]} seconds={60} />)).toContain('Nobody waited')
+    expect(render(<Locks locks={[]} seconds={60} incomplete />)).toContain('cannot be read')
   })
   it('asks by service, whatever its name', () => {
     for (const q of Object.values(vitals('a"b\\', 30))) expect(q).toContain('service_name="a\\"b\\\\"')

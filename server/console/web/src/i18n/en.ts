@@ -86,6 +86,7 @@ export const en = {
     logs: 'No log lines.',
     chart: 'No data in this time range.',
     report: 'No report has been written yet. It follows within seconds of the incident, as soon as there is evidence.',
+    impact: 'No calls were seen to suffer.',
     evidence: 'No single trace was found as evidence.',
     chain: 'No span of this trace failed.',
     symptoms: 'No symptoms recorded.',
@@ -220,6 +221,7 @@ export const en = {
     waitPerSecond: 'Waiting',
     waitsPerSecond: 'Waits',
     waits: 'Waits in all',
+    unreadable: 'The metrics store cannot be read now.',
     noLocks: (span: string) => `Nobody waited for a lock that reports, in the last ${span}. Named locks of package locks do.`,
   },
   traces: {

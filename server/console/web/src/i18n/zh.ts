@@ -78,6 +78,7 @@ export const zh: Dict = {
     logs: '没有日志。',
     chart: '这段时间没有数据。',
     report: '报告尚未生成。故障发生后几秒内，一有证据就会写出报告。',
+    impact: '没有看到受损的调用。',
     evidence: '没有找到可作为证据的单条链路。',
     chain: '这条链路没有失败的 span。',
     symptoms: '没有症状记录。',
@@ -211,6 +212,7 @@ export const zh: Dict = {
     waitPerSecond: '等待时间',
     waitsPerSecond: '等待次数',
     waits: '累计次数',
+    unreadable: '目前无法读取指标存储。',
     noLocks: (span) => `最近 ${span}没有人等待会上报的锁。locks 包中具名的锁会自动上报。`,
   },
   traces: {

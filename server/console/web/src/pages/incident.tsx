@@ -84,7 +84,7 @@ function Diagnosis({ report: r, incident }: { report: Report; incident: Data }) 
   return (
     <>
       <Card id="diagnosis" title={t.incidents.diagnosis} hint={<>{t.incidents.written('')}<Time at={r.at} /></>}>
-        {r.origin && <p class={incident.state === 'open' ? 'verdict' : 'verdict done'}><strong>{t.incidents.originIs(r.origin.name)}</strong> {zh ? r.origin.whyZh : r.origin.why}</p>}
+        {r.origin && <p class={incident.state === 'open' ? 'verdict' : 'verdict done'}><strong>{t.incidents.originIs(r.origin.version !== '' ? `${r.origin.name} ${r.origin.version}` : r.origin.name)}</strong> {zh ? r.origin.whyZh : r.origin.why}</p>}
         <h3>{t.incidents.evidence}</h3>
         {r.evidence.length === 0 ? <Empty>{t.empty.evidence}</Empty> : (
           <ol class="evidence">
@@ -106,7 +106,7 @@ function Diagnosis({ report: r, incident }: { report: Report; incident: Data }) 
               <tbody>
                 {(r.candidates.length > 0 ? r.candidates : r.origin ? [r.origin] : []).map((c) => (
                   <tr key={c.name}>
-                    <th scope="row"><ServiceLink name={c.name} /></th>
+                    <th scope="row"><ServiceLink name={c.name} /> {c.version !== '' && <Tag>{c.version}</Tag>}</th>
                     <td class="tight">
                       <svg width="60" height="8" aria-hidden="true"><rect class="weight-all" width="60" height="8" rx="2" /><rect class="weight-part" width={best > 0 ? (60 * c.score) / best : 0} height="8" rx="2" /></svg> {short(c.score)}
                     </td>
@@ -118,12 +118,12 @@ function Diagnosis({ report: r, incident }: { report: Report; incident: Data }) 
           </div>
         </Card>
         <Card id="impact" title={t.incidents.impact} flush>
-          <div class="scroll">
+          {r.impact.length === 0 ? <Empty>{t.empty.impact}</Empty> : <div class="scroll">
             <table>
               <thead><tr><th scope="col">{t.col.service}</th><th scope="col" class="num">{t.col.errors}</th><th scope="col" class="num">{t.col.requests}</th></tr></thead>
               <tbody>{r.impact.map((i) => <tr key={i.service}><th scope="row"><ServiceLink name={i.service} /></th><td class={'num' + (i.errorShare > 0 ? ' hot' : '')}>{share(i.errorShare)}</td><td class="num">{short(i.requests)}</td></tr>)}</tbody>
             </table>
-          </div>
+          </div>}
         </Card>
       </div>
       {r.runbook && (

@@ -81,7 +81,7 @@ export function Service({ name }: { name: string }) {
           {!outside && (vitals.data
             ? <Findings data={vitals.data} charts={<VitalCharts service={name} minutes={minutes} stable={route?.stable ?? ''} canary={route?.canary ?? ''} />} />
             : vitals.trouble && vitals.trouble.kind !== 'notFound' ? <TroubleBox trouble={vitals.trouble} retry={vitals.reload} /> : null)}
-          {!outside && vitals.data && <Locks locks={vitals.data.locks} seconds={vitals.data.windowSeconds} />}
+          {!outside && vitals.data && <Locks locks={vitals.data.locks} seconds={vitals.data.windowSeconds} incomplete={vitals.data.incomplete} />}
           <div class="columns">
             {now.versions.length > 0 && <Versions versions={now.versions} stable={route?.stable ?? ''} canary={route?.canary ?? ''} />}
             {!outside && <Breakers breakers={now.breakers} />}

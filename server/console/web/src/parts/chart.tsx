@@ -2,7 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
-import { useLang } from '../i18n'
+import { useLang, useT } from '../i18n'
 import { useStore } from '../store'
 import { color, theme } from '../theme'
 
@@ -26,6 +26,7 @@ export function Chart({ data, lines, from, to, format, top, label, height = 150 
   const plot = useRef<uPlot | null>(null)
   const look = useStore(theme)
   const language = useLang()
+  const time = useT().col.time
   const shape = JSON.stringify(lines)
   const latest = useRef({ data, from, to })
   latest.current = { data, from, to }
@@ -54,7 +55,7 @@ export function Chart({ data, lines, from, to, format, top, label, height = 150 
             { stroke: axis, grid, ticks: { show: false }, font, size: 54, space: 28, values: (_u, ticks) => ticks.map((v) => format(v)) },
           ],
           series: [
-            { value: (_u, v) => (v === null ? '–' : hour(v, 0)) },
+            { label: time, value: (_u, v) => (v === null ? '–' : hour(v, 0)) },
             ...lines.map((l) => ({
               label: l.label,
               stroke: color(`--line-${l.tone % 6}`),

@@ -59,12 +59,12 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
   return <div><dt>{name}</dt><dd>{children}</dd></div>
 }
 
-export function Locks({ locks, seconds }: { locks: Lock[]; seconds: number }) {
+export function Locks({ locks, seconds, incomplete = false }: { locks: Lock[]; seconds: number; incomplete?: boolean }) {
   const t = useT()
   const over = span(seconds * 1000, t.units)
   return (
     <Card id="locks" title={t.vitals.locks} hint={t.vitals.locksHint(over)} flush>
-      {locks.length === 0 ? <Empty>{t.vitals.noLocks(over)}</Empty> : (
+      {locks.length === 0 ? <Empty>{incomplete ? t.vitals.unreadable : t.vitals.noLocks(over)}</Empty> : (
         <div class="scroll">
           <table>
             <thead><tr><th scope="col">{t.vitals.lock}</th><th scope="col" class="num">{t.vitals.waitPerSecond}</th><th scope="col" class="num">{t.vitals.waitsPerSecond}</th><th scope="col" class="num">{t.vitals.waits}</th></tr></thead>
