@@ -62,10 +62,10 @@ func leak(ctx context.Context, s *system) error {
 	after := s.load.Stats()
 	s.note(say{"goroutines leaked when found", "发现时已泄漏的协程"}, fmt.Sprint(seen.Count))
 	if !strings.HasSuffix(seen.Blocked, leakAt) {
-		return s.failed(say{"the finding names %s, not %s", "发现指向 %s，而非 %s"}, seen.Blocked, leakAt)
+		return s.failed(say{"the finding names %s, not %s", "所指位置是 %s，而非 %s"}, seen.Blocked, leakAt)
 	}
 	if most := after.Sent - before.Sent; seen.Count <= 0 || seen.Count > most {
-		return s.failed(say{"the finding counts %d goroutines after %d orders", "发现称有 %d 个协程，而只有 %d 单"}, seen.Count, most)
+		return s.failed(say{"the finding counts %d goroutines after %d orders", "称泄漏了 %d 个协程，而只有 %d 单"}, seen.Count, most)
 	}
 	if err := s.unseen(ctx, before.Accepted-before.Sent, v3); err != nil {
 		return err
@@ -104,14 +104,17 @@ func (s *system) leakMended(ctx context.Context, v3 canary.Route) error {
 		return err
 	}
 	if err := s.must(ctx, 30*time.Second, say{"Chen Li takes v3 off traffic", "Chen Li 将 v3 下线"}, func(ctx context.Context) (string, bool) {
-		_, called := s.version(ctx, "payment", "v3")
-		return "", !called
+		calls, seen, err := s.plane.value(ctx, `sum(rate(traces_span_metrics_calls_total{service_name="payment",service_version="v3",span_kind="SPAN_KIND_SERVER"}[10s]))`)
+		if err != nil {
+			return err.Error(), false
+		}
+		return "", !seen || calls == 0
 	}); err != nil {
 		return err
 	}
 	s.kids.retire("payment-v3", stopLimit)
 	s.v.step("✓", s.v.text(say{"v3 is stopped, and what it leaked is gone with it", "v3 已停止，泄漏的资源随之释放"}))
-	return s.must(ctx, 100*time.Second, say{"the finding is closed", "该发现已关闭"}, func(ctx context.Context) (string, bool) {
+	return s.must(ctx, 100*time.Second, say{"the finding is closed", "该异常已消除"}, func(ctx context.Context) (string, bool) {
 		list, err := s.plane.findings(ctx, "payment")
 		if err != nil {
 			return err.Error(), false
@@ -151,7 +154,7 @@ func (s *system) othersHealthy(ctx context.Context) error {
 		}
 		for _, f := range list {
 			if name != "payment" || f.Version != "v3" {
-				return s.failed(say{"%s is healthy and has a finding: %s", "%s 是健康的，却有发现：%s"}, name, s.findingText(f))
+				return s.failed(say{"%s is healthy and has a finding: %s", "%s 是健康的，却报告异常：%s"}, name, s.findingText(f))
 			}
 		}
 	}
