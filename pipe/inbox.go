@@ -376,7 +376,7 @@ const (
 
 func (a *arena) copy(p []byte) []byte {
 	if len(p) > arenaShort {
-		return append(make([]byte, 0, len(p)), p...)
+		return append([]byte(nil), p...) // it need not be zeroed first
 	}
 	if len(a.free) < len(p) {
 		a.free = make([]byte, arenaChunk)
