@@ -11,6 +11,7 @@ const (
 	stayBeats  = 15  // 30s: how long members of a leak have to have stayed
 	blindBeats = 60  // 2min: how long a group has to grow when its members cannot be told apart
 	lookBeats  = 2   // 4s: between two looks while there is a suspicion
+	doubtBeats = 8   // 16s: the same, after suspicions that were wrong
 	rareBeats  = 30  // 60s: between two looks when what grows is harmless
 	wellBeats  = 300 // 10min: between two looks when all is well
 	flatBeats  = 150 // 5min: how long a finding that grows no more stays open
@@ -22,6 +23,9 @@ const (
 	fewest = 20
 	// stayed is how many of a leak's members have to be there still.
 	stayed = 0.8
+	// freshPoints of the shortest scale are enough for a suspicion, which accuses
+	// nobody: a new version that leaks from its first request on has run for 12s.
+	freshPoints = 6
 	// snapshots of 10 minutes each are kept, so that an hour can be compared.
 	snapshots = 7
 	// While there is a suspicion, looking may take one two-hundredth of the time;
@@ -41,6 +45,7 @@ type crowds struct {
 	nextOK time.Time // look while all is well
 	leaks  time.Time // next look at the leak profile
 	pause  int       // beats between two looks
+	doubt  int       // beats between two looks, at least, after suspicions that were wrong
 
 	suspects map[string]*suspect
 	dumped   time.Time // when a dump was asked for last
@@ -78,11 +83,15 @@ func (c *crowds) step(j *Judge, now time.Time, s Sample) (want Want) {
 	}
 	grows, fast := false, false
 	for i, beats := range [...]int{1, 10, 150} {
+		points := window
+		if i == 0 {
+			points = freshPoints
+		}
 		c.scales[i].add(now, float64(s.Goroutines), j.beats(beats))
 		if 4*s.Goroutines < j.s.Goroutines {
 			continue
 		}
-		if t, ok := c.scales[i].growing(); ok && t.rise >= max(fewest, 0.02*float64(s.Goroutines)) {
+		if t, ok := c.scales[i].growing(points); ok && t.rise >= max(fewest, 0.02*float64(s.Goroutines)) {
 			grows = true
 			fast = fast || i < 2
 		}
@@ -167,7 +176,7 @@ func (c *crowds) look(j *Judge, now time.Time, p Profile) (want Want) {
 	case holds:
 		c.pause = stayBeats
 	default:
-		c.pause = lookBeats
+		c.pause = max(lookBeats, c.doubt)
 	}
 	if p.Stacks { // it is paid for by the wait for the next dump
 		c.nextDump = now.Add(max(j.beats(stayBeats)-j.s.Every/2, j.price(suspectPrice*p.Cost)))
@@ -181,6 +190,7 @@ func (c *crowds) look(j *Judge, now time.Time, p Profile) (want Want) {
 // other goroutines left meanwhile.
 func (c *crowds) allWell(j *Judge, now time.Time, groups map[string]Group, cost time.Duration) {
 	c.nextOK = now.Add(max(j.beats(wellBeats), j.price(wellPrice*cost)))
+	c.doubt = 0
 	s := snap(groups)
 	c.well = append(c.well, s)
 	if len(c.well) > snapshots {
@@ -305,6 +315,7 @@ func (c *crowds) recognise(j *Judge, now time.Time, groups map[string]Group) {
 			c.accuse(j, now, s.Group, ByGrowth, c.base().groups[s.key()], s.perMinute(now), s.idsAt)
 		default: // they leave, so it is load; it has to grow anew
 			s.ids, s.idsAt, s.at, s.count, s.ups, s.down = ids, now, now, s.Count, 0, 0
+			c.doubt = min(max(lookBeats, 2*c.doubt), doubtBeats)
 		}
 	}
 }

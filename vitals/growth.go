@@ -10,12 +10,18 @@ const (
 	ceilingBeats = 3600 // 2h: how long a height that was reached and left counts as usual
 )
 
+// steadiness is how fast the later half of a window has to grow beside the
+// earlier: of a cache that fills at random, with four fifths of it full within a
+// quarter of an hour, the later half grows 0.75 times as fast.
+const steadiness = 0.75
+
 // climb tells growth from what comes back down and from what flattens.
 type climb struct {
 	series
 	peak, trough float64
 	usual        float64 // the height of the last wave
 	usualAt      time.Time
+	pace         float64 // the fastest growth, fading: by half in 35 points
 }
 
 // push takes a value, with the growth in a minute that matters, and says
@@ -38,7 +44,7 @@ func (c *climb) push(now time.Time, v float64, span time.Duration, matters float
 }
 
 // steady says that it grows by more than limit in a minute, not ever slower,
-// and to where it has not been before. It needs 5 minutes and 6 points: a
+// and to where it has not been before. It is asked once for each point, and needs 5 minutes and 6 points: a
 // collection comes each 2 minutes at least.
 func (c *climb) steady(now time.Time, limit float64, span, usual time.Duration) (trend, bool) {
 	all := c.all()
@@ -49,9 +55,11 @@ func (c *climb) steady(now time.Time, limit float64, span, usual time.Duration) 
 	if now.Sub(c.usualAt) > usual {
 		c.usual = 0
 	}
+	c.pace = max(0.98*c.pace, t.perMinute)
 	half := (len(all) + 1) / 2
 	early, late := trendOf(all[:half]), trendOf(all[len(all)-half:])
-	return t, t.perMinute > limit && t.up >= mostly && late.perMinute >= early.perMinute/2 && late.perMinute > limit/2 &&
+	return t, t.perMinute > limit && t.up >= mostly && late.perMinute >= steadiness*early.perMinute && late.perMinute > limit/2 &&
+		t.perMinute >= steadiness*c.pace &&
 		all[len(all)-1].v > 1.1*c.usual
 }
 
@@ -73,10 +81,13 @@ func (j *Judge) stepHeap(now time.Time, s Sample) (want Want) {
 		if h != nil {
 			f.Before = h.Before
 		}
+		if h == nil {
+			j.heapPace = t.perMinute
+		}
 		j.heapAt, j.suspicion = now, &f
 		want = WantHeap // to say who
 	case h == nil:
-	case t.perMinute < limit/3 || float64(s.LiveHeap) < h.Before:
+	case t.perMinute < max(limit/3, j.heapPace/2) || float64(s.LiveHeap) < h.Before:
 		j.drop(now, Heap)
 	default:
 		h.Value, h.PerMinute = float64(s.LiveHeap), t.perMinute
@@ -177,7 +188,7 @@ func (j *Judge) stepDescriptors(now time.Time, s Sample) (want Want) {
 	if !fresh {
 		return 0
 	}
-	t, grows := j.descriptors.growing()
+	t, grows := j.descriptors.growing(window)
 	switch {
 	case grows && s.Descriptors > j.s.Descriptors && t.rise >= 0.1*n:
 		j.wantFD = true // connections may explain it

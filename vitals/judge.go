@@ -56,6 +56,7 @@ type Judge struct {
 	timersAt  time.Time
 	wellHeap  map[string]Site // what was in use when it was well
 	heapGrows bool
+	heapPace  float64   // when the finding opened
 	heapAt    time.Time // of the last look for a finding
 	suspicion *Finding  // of the heap, until it is known who
 	locks     []Site

@@ -120,8 +120,15 @@ func join(groups []Group, gs []stacks.Goroutine) {
 		to.IDs = append(to.IDs, one.ID)
 		if d := time.Duration(one.Minutes) * time.Minute; d >= to.WaitFor || to.Wait == "" {
 			to.WaitFor, to.Wait = d, one.Wait
-			if !wrapped && one.Created.Func != "" {
-				to.Created, to.Creator = one.Created.Site(), short(creator(one.Created.Func))
+			switch one.Created.Func {
+			case "":
+			case "time.goFunc", "context.(*afterFuncCtx).cancel": // AfterFunc: what was given to it says more
+				to.Created, to.Creator = to.started, creator(to.full)
+			default:
+				if wrapped {
+					continue
+				}
+				to.Created, to.Creator = one.Created.Site(), creator(one.Created.Func)
 			}
 		}
 	}

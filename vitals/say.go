@@ -48,7 +48,10 @@ func (f *Finding) english() string {
 			}
 		}
 	case Descriptors:
-		fmt.Fprintf(&b, "%s file descriptors are open, %s before, %s more a minute", grouped(int(f.Value)), grouped(int(f.Before)), grouped(int(f.PerMinute)))
+		fmt.Fprintf(&b, "%s file descriptors are open, %s before", grouped(int(f.Value)), grouped(int(f.Before)))
+		if f.PerMinute >= 1 {
+			fmt.Fprintf(&b, ", %s more a minute", grouped(int(f.PerMinute)))
+		}
 		if f.Limit > 0 {
 			fmt.Fprintf(&b, "; the limit is %s", grouped(int(f.Limit)))
 		}
@@ -113,7 +116,10 @@ func (f *Finding) chinese() string {
 			}
 		}
 	case Descriptors:
-		fmt.Fprintf(&b, "打开了 %s 个文件描述符，此前 %s 个，每分钟增加 %s 个", grouped(int(f.Value)), grouped(int(f.Before)), grouped(int(f.PerMinute)))
+		fmt.Fprintf(&b, "打开了 %s 个文件描述符，此前 %s 个", grouped(int(f.Value)), grouped(int(f.Before)))
+		if f.PerMinute >= 1 {
+			fmt.Fprintf(&b, "，每分钟增加 %s 个", grouped(int(f.PerMinute)))
+		}
 		if f.Limit > 0 {
 			fmt.Fprintf(&b, "，上限 %s 个", grouped(int(f.Limit)))
 		}

@@ -41,8 +41,6 @@ func (s *series) add(now time.Time, v float64, span time.Duration) bool {
 	return true
 }
 
-func (s *series) full() bool { return s.n == window }
-
 func (s *series) all() []point { return s.points[window-s.n:] }
 
 // trend is how a series went.
@@ -84,9 +82,9 @@ func trendOf(points []point) trend {
 // mostly is how many steps of a series have to go up: two thirds.
 const mostly = 0.66
 
-// growing says whether the whole window grew.
-func (s *series) growing() (trend, bool) {
-	if !s.full() {
+// growing says whether the window grew, of which there have to be n points.
+func (s *series) growing(n int) (trend, bool) {
+	if s.n < n {
 		return trend{}, false
 	}
 	t := trendOf(s.all())
