@@ -129,5 +129,5 @@ func debugLocks(w http.ResponseWriter, _ *http.Request) error {
 	return httpx.Write(w, http.StatusOK, struct {
 		Contended []locks.Contention `json:"contended"`
 		Problems  []locks.Problem    `json:"problems"`
-	}{locks.Contended(), locks.Problems()})
+	}{append([]locks.Contention{}, locks.Contended()...), append([]locks.Problem{}, locks.Problems()...)})
 }

@@ -174,7 +174,16 @@ func blocked(frames []stacks.Frame) stacks.Frame {
 			return f
 		}
 	}
-	return stacks.Goroutine{Frames: frames}.Blocked()
+	for _, f := range frames { // all is of the standard library
+		switch p := f.Package(); p {
+		case "net", "io", "bufio", "sync", "crypto/tls", "runtime":
+		default:
+			if !strings.HasPrefix(p, "internal/") {
+				return f
+			}
+		}
+	}
+	return frames[0]
 }
 
 // dialled are calls of connections that this process opened itself: of those
