@@ -128,13 +128,17 @@ const most = (all) => [...all].sort((a, b) => (b.services?.length ?? 0) - (a.ser
 const trace = most(failedTraces) ?? most(traces)
 const leak = incidents.find((i) => i.symptoms?.some((s) => s.metric === 'goroutine_leak'))
 // Somebody with a finding, open if possible; else whoever has vitals at all.
-let sick = null
-for (const s of services.filter((s) => s.kind === 'service')) {
-  const v = await get(`/services/${encodeURIComponent(s.name)}/vitals`).catch(() => null)
-  const findings = v?.findings ?? []
-  const one = { name: s.name, open: findings.filter((f) => f.state === 'open').length, all: findings.length, locks: v?.locks?.length ?? 0, texts: findings.map((f) => f.text), marked: s.findings > 0 }
-  if (v && (sick === null || one.open > sick.open || (one.open === sick.open && one.all > sick.all))) sick = one
+const sickest = async () => {
+  let worst = null
+  for (const s of (await get('/overview')).services?.filter((s) => s.kind === 'service') ?? []) {
+    const v = await get(`/services/${encodeURIComponent(s.name)}/vitals`).catch(() => null)
+    const findings = v?.findings ?? []
+    const one = { name: s.name, open: findings.filter((f) => f.state === 'open').length, all: findings.length, locks: v?.locks?.length ?? 0, marked: s.findings > 0 }
+    if (v && (worst === null || one.open > worst.open || (one.open === worst.open && one.all > worst.all))) worst = one
+  }
+  return worst
 }
+const sick = await sickest()
 const evil = services.find((s) => s.name.includes('<script'))
 
 const words = {
@@ -185,7 +189,7 @@ const pages = (w) => [
   { name: 'overview', at: '/', text: services.length > 0 ? [w.overview, w.owner, services[0].name] : [w.overview, w.none], wait: services.length > 0 ? 'table.services tbody tr' : '#none' },
   { name: 'topology', at: '/topology', text: [w.topology], wait: services.length > 0 ? '.node' : undefined },
   busy && { name: 'service', at: '/services/' + encodeURIComponent(busy.name), text: [busy.name, w.runbook], wait: busy.kind === 'service' && busy.rate > 0 ? '.chart canvas' : '#runbook' },
-  sick && { name: 'vitals', at: '/services/' + encodeURIComponent(sick.name), text: [sick.name, w.vitals, w.locks, ...(sick.open ? [w.since] : [])], wait: '#vitals' },
+  sick && { name: 'vitals', at: '/services/' + encodeURIComponent(sick.name), text: [sick.name, w.vitals, w.locks, ...(sick.all > 0 ? [w.since] : [])], wait: '#vitals' },
   { name: 'traces', at: '/traces', text: [w.traces], wait: traces.length > 0 ? 'table.traces tbody tr' : '.empty, #none' },
   trace && { name: 'trace', at: '/traces/' + trace.traceId, text: [w.waterfall, ...(trace.errors > 0 ? [w.chain] : [])], wait: '.wf-row' },
   { name: 'incidents', at: '/incidents', text: [w.incidents], wait: incidents.length > 0 ? '.band' : '.empty' },
@@ -408,6 +412,7 @@ if (evil) await step('hostile names are text', async () => {
 
 if (sick) await step('vitals by hand', async () => {
   const { context, page, clean } = await fresh()
+  const sick = await sickest() // anew: findings close while the pages above are visited
   await page.goto(base + '/')
   await page.locator('table.services tbody tr').first().waitFor()
   if (sick.marked) ok('the list marks who has a finding', await says(page, sick.open === 1 ? '1 finding' : `${sick.open} findings`))

@@ -54,6 +54,7 @@ function Head({ data }: { data: Data }) {
   const t = useT()
   const language = useLang()
   const open = data.state === 'open'
+  const findings = data.symptoms.filter((s) => s.finding !== null) // a leak alone fails no call
   const to = data.resolvedAt !== '' ? data.resolvedAt : ''
   return (
     <>
@@ -62,8 +63,8 @@ function Head({ data }: { data: Data }) {
         <h1>{titleOf(data, language)}</h1>
         <Tag tone={open ? 'bad' : 'ok'}>{t.incidents[data.state]}</Tag>
         <span class="actions">
-          {data.origin !== '' && data.symptoms.some((s) => s.finding !== null) && <a class="button" href={href.service(data.origin)}>{t.vitals.of(data.origin)}</a>}
-          <a class="button" href={href.traces({ error: 'true', from: data.openedAt, to })}>{t.incidents.seeTraces}</a>
+          {data.origin !== '' && findings.length > 0 && <a class="button" href={href.service(data.origin)}>{t.vitals.of(data.origin)}</a>}
+          {(findings.length === 0 || findings.length < data.symptoms.length) && <a class="button" href={href.traces({ error: 'true', from: data.openedAt, to })}>{t.incidents.seeTraces}</a>}
           {data.hasReport && <a class="button" href={api.reportFile(data.id, language)} download={`${data.id}.md`}>{t.incidents.download}</a>}
         </span>
       </div>

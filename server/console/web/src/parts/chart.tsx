@@ -45,7 +45,7 @@ export function Chart({ data, lines, from, to, format, top, label, height = 150 
           height,
           legend: { show: lines.length > 0, markers: { width: 2, dash: (_u, i) => (lines[i - 1]?.dashed ? 'dashed' : 'solid') } },
           cursor: { sync: { key: 'service' }, points: { size: 6 }, drag: { x: false, y: false } },
-          padding: [10, 10, 0, 0],
+          padding: [10, 18, 0, 0],
           scales: {
             x: { time: true, range: () => [latest.current.from, latest.current.to] },
             y: { range: (_u, _min, max) => [0, Math.max(top ?? 0, (max ?? 0) * 1.1) || 1] },

@@ -61,7 +61,7 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
 
 export function Locks({ locks, seconds, incomplete = false }: { locks: Lock[]; seconds: number; incomplete?: boolean }) {
   const t = useT()
-  const over = span(seconds * 1000, t.units)
+  const over = seconds < 120 ? `${seconds} ${t.units.s}` : span(seconds * 1000, t.units)
   return (
     <Card id="locks" title={t.vitals.locks} hint={t.vitals.locksHint(over)} flush>
       {locks.length === 0 ? <Empty>{incomplete ? t.vitals.unreadable : t.vitals.noLocks(over)}</Empty> : (
