@@ -161,7 +161,7 @@ func (c *Conn) next() ([]byte, error) {
 	if err := c.valid(&c.theirs); err != nil {
 		return nil, err
 	}
-	kind, b, err := c.from.open(rec, c.limits)
+	kind, b, err := c.from.open(rec, most)
 	switch {
 	case err != nil:
 		return nil, err

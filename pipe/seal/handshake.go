@@ -284,7 +284,7 @@ func (c *Conn) meet(cfg Config, key *Key) error {
 	} else if n != greeting {
 		return &Error{Cause: Malformed}
 	}
-	kind, b, err := c.from.open(rec, c.limits)
+	kind, b, err := c.from.open(rec, most)
 	if err != nil {
 		return err
 	}

@@ -20,13 +20,20 @@ import (
 
 // Secret is a pre-shared key: 32 random bytes. However it is printed, logged
 // or encoded, it shows a mask.
-type Secret struct{ key [32]byte }
+type Secret struct{ key *[32]byte } // a pointer: a printer that goes round Format finds an address
+
+func (s Secret) bytes() (b [32]byte) {
+	if s.key != nil {
+		b = *s.key
+	}
+	return b
+}
 
 const mask = "[secret]"
 
 // NewSecret returns a Secret from the system's random source.
 func NewSecret() Secret {
-	var s Secret
+	s := Secret{new([32]byte)}
 	rand.Read(s.key[:]) // never fails
 	return s
 }
@@ -41,7 +48,7 @@ func ParseSecret(text string) (Secret, error) {
 		base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
 	} {
 		if b, err := decode(text); err == nil && len(b) == 32 {
-			s := Secret{[32]byte(b)}
+			s := Secret{(*[32]byte)(b)}
 			if s.Equal(Secret{}) {
 				return Secret{}, errors.New("seal: a secret of zeros")
 			}
@@ -52,10 +59,16 @@ func ParseSecret(text string) (Secret, error) {
 }
 
 // Reveal returns the secret as base64, for the one who makes a key file.
-func (s Secret) Reveal() string { return base64.StdEncoding.EncodeToString(s.key[:]) }
+func (s Secret) Reveal() string {
+	b := s.bytes()
+	return base64.StdEncoding.EncodeToString(b[:])
+}
 
 // Equal compares in constant time.
-func (s Secret) Equal(o Secret) bool { return subtle.ConstantTimeCompare(s.key[:], o.key[:]) == 1 }
+func (s Secret) Equal(o Secret) bool {
+	a, b := s.bytes(), o.bytes()
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
 
 // String returns the mask.
 func (s Secret) String() string { return mask }
@@ -188,7 +201,7 @@ type ring struct {
 
 // NewKeyring returns a Keyring of keys, or says what is wrong with them.
 func NewKeyring(keys Keys) (*Keyring, error) {
-	k := &Keyring{dummy: NewSecret().key}
+	k := &Keyring{dummy: NewSecret().bytes()}
 	return k, k.Set(keys)
 }
 

@@ -124,6 +124,9 @@ func resize(b []byte, n int) []byte {
 	return out
 }
 
+// most is what a peer may set; a receiver bears twice as much under one key.
+var most = limits{RekeyRecords, RekeyBytes}
+
 // open checks and opens a whole record in place.
 func (h *half) open(rec []byte, l limits) (kind byte, payload []byte, err error) {
 	if h.n >= math.MaxUint64-1 || h.count >= 2*l.records || h.bytes >= 2*l.bytes {
