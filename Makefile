@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 WEB   := server/console/web
 
-.PHONY: help test check build vet unit race arch gen console console-check story browser node-otel bench numbers safety overload performance tidy clean
+.PHONY: help test check build vet unit race arch gen console console-check story browser node-otel bench numbers safety overload performance pipes vitals tidy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ overload: ## tell overload and storms beside peers, and write docs/overload.md (
 
 performance: ## measure calls and servers beside peers, and write docs/performance.md (six minutes)
 	$(GO) run ./bench/performance
+
+pipes: ## measure the pipe beside TLS, gRPC, NATS and yamux, and write docs/pipe.md (five minutes)
+	$(GO) run ./bench/pipes
+
+vitals: ## run real concurrency bugs under watch, and write docs/vitals.md (four minutes)
+	$(GO) run ./bench/vitals
 
 gen: ## write generated code anew: protobuf, exported surface
 	tools/gen.sh

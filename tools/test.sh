@@ -53,7 +53,7 @@ step "format and structure" make --no-print-directory fmt arch
 step "unit tests, race detector" gotest -race -short -timeout 15m $(go list work | grep -vE '/cmd/surefoot$|/server/e2e$')
 # The stories mostly wait, so they are told beside each other and beside what
 # comes next.
-stories=(bank-down bank-slow bad-release)
+stories=(bank-down bank-slow bad-release leak)
 base=21600
 for story in "${stories[@]}"; do
 	"$work/surefoot" demo --headless --story "$story" --port-base $base >"$work/$story.log" 2>&1 &
@@ -71,7 +71,7 @@ stories_end() {
 }
 step "servers for real: kill -9, full disk, bad input, other SDKs; storms in fake time" gotest -timeout 10m -count=1 ./cmd/surefoot/... ./server/e2e/... \
 	./telemetry ./shop ./server/coord ./server/topology ./resilience/shed ./bench/storm
-step "the stories: bank-down, bank-slow, bad-release" stories_end
+step "the stories: bank-down, bank-slow, bad-release, leak" stories_end
 if command -v npm >/dev/null && command -v node >/dev/null; then
 	step "console: unit tests and a build equal to the committed one" tools/console.sh check
 	if want_chromium; then

@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	f.SetOutput(stderr)
 	which := f.String("parts", "size,build,up,demo,ingest", "what to measure")
 	out := f.String("out", "docs/numbers.md", "document to write, from the repository's root; - means standard output")
-	stories := f.String("stories", "bank-down,bank-slow,bad-release", "the demo's stories")
+	stories := f.String("stories", "bank-down,bank-slow,bad-release,leak", "the demo's stories")
 	f.IntVar(&b.runs, "n", 3, "how often each story is run")
 	f.IntVar(&b.port, "port-base", 27600, "first of the 30 ports of the demo")
 	f.DurationVar(&b.idle, "idle", 30*time.Second, "how long the control plane idles before its memory is read")
