@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/surefoot-go/surefoot/canary"
+	"github.com/surefoot-go/surefoot/shop/load"
 )
 
 const (
@@ -67,7 +68,7 @@ func leak(ctx context.Context, s *system) error {
 	if most := after.Sent - before.Sent; seen.Count <= 0 || seen.Count > most {
 		return s.failed(say{"the finding counts %d goroutines after %d orders", "称泄漏了 %d 个协程，而只有 %d 单"}, seen.Count, most)
 	}
-	if err := s.unseen(ctx, before.Accepted-before.Sent, v3); err != nil {
+	if err := s.unseen(ctx, before, v3); err != nil {
 		return err
 	}
 	if err := s.othersHealthy(ctx); err != nil {
@@ -123,15 +124,18 @@ func (s *system) leakMended(ctx context.Context, v3 canary.Route) error {
 	})
 }
 
-// unseen checks that nobody but the process itself could have told: no order
-// more was refused than before, v3 fails no call, and the rollback rule has not
-// moved. refused is Accepted less Sent before the release.
-func (s *system) unseen(ctx context.Context, refused int64, v3 canary.Route) error {
+// unseen checks that nobody but the process itself could have told: orders are
+// accepted as before the release, v3 fails no call, and the rollback rule has not
+// moved. One in a hundred may fail, of which a starved machine is guilty; the
+// rule wants three.
+func (s *system) unseen(ctx context.Context, before load.Stats, v3 canary.Route) error {
 	now := s.load.Stats()
-	if lost := now.Sent - now.InFlight - now.Accepted + refused; lost > 0 {
-		return s.failed(say{"%d orders were refused: this leak was to be silent", "有 %d 单被拒：泄漏本应无声"}, lost)
+	answered := func(st load.Stats) int64 { return st.Sent - st.InFlight }
+	refused, all := answered(now)-now.Accepted-(answered(before)-before.Accepted), answered(now)-answered(before)
+	if 100*refused > all {
+		return s.failed(say{"%d of %d orders were refused: this leak was to be silent", "%d 单被拒（共 %d 单）：泄漏本应无声"}, refused, all)
 	}
-	if share, called := s.version(ctx, "payment", "v3"); !called || share > 0 {
+	if share, called := s.version(ctx, "payment", "v3"); !called || share > 0.01 {
 		return s.failed(say{"v3 was to take all orders and fail none (%.1f %% errors)", "v3 应接收所有订单且不出错（错误率 %.1f %%）"}, 100*share)
 	}
 	r, ok, err := s.plane.route(ctx, "payment")
@@ -141,7 +145,7 @@ func (s *system) unseen(ctx context.Context, refused int64, v3 canary.Route) err
 	if !ok || r.Weight != v3.Weight || r.Review != nil {
 		return s.failed(say{"the rollback rule moved, which watches errors alone", "只看错误率的回滚规则竟然动作了"})
 	}
-	s.v.step("✓", s.v.text(say{"until then no order was refused, no call failed, the rollback rule saw nothing", "此前无订单被拒、无调用失败，回滚规则毫无察觉"}))
+	s.v.step("✓", s.v.text(say{"until then %d of %d orders were refused, and the rollback rule saw nothing", "此前 %d 单被拒（共 %d 单），回滚规则毫无察觉"}, refused, all))
 	return nil
 }
 
