@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/server"
@@ -174,11 +175,21 @@ func listIncidents(ctx context.Context, io stdio, p *plane, open, asJSON bool) e
 		}
 		kept = append(kept, raw)
 		if !asJSON {
-			fmt.Fprintf(io.out, "%s  %s  %s  %s\n", i.ID, pad(i.State, 8), i.OpenedAt.Local().Format(time.DateTime), say{i.Title, i.TitleZh}.in(io.lang))
+			fmt.Fprintf(io.out, "%s  %s  %s  %s\n", i.ID, pad(i.State, 8), i.OpenedAt.Local().Format(time.DateTime), plain(say{i.Title, i.TitleZh}.in(io.lang)))
 		}
 	}
 	if asJSON {
 		return json.NewEncoder(io.out).Encode(kept)
 	}
 	return nil
+}
+
+// plain keeps what services call themselves from steering the terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, s)
 }

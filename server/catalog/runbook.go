@@ -183,6 +183,8 @@ var kin = map[string][]string{
 	"stack_growth":      {"stack", "memory", "栈", "内存"},
 	"gc_pressure":       {"gc", "garbage", "memory", "垃圾回收", "内存"},
 	"scheduler_latency": {"scheduler", "cpu", "processor", "调度", "处理器"},
+	"lock_problem":      {"deadlock", "lock", "mutex", "死锁", "锁"},
+	"pipe_refusal":      {"pipe", "forged", "replay", "certificate", "key", "伪造", "重放", "证书", "密钥"},
 	"lock_contention":   {"lock", "mutex", "contention", "deadlock", "锁", "死锁"},
 	"breaker":           {"breaker", "circuit", "fallback", "熔断", "降级"},
 }

@@ -10,6 +10,8 @@ const (
 	SchedulerLatency = "scheduler_latency" // seconds a goroutine that could run waits
 	LockContention   = "lock_contention"   // seconds waited for locks
 	StackGrowth      = "stack_growth"      // bytes of stacks
+	LockProblem      = "lock_problem"      // uses of a lock that can end in a deadlock, or hold it too long
+	PipeRefusal      = "pipe_refusal"      // connections and messages refused
 	OtherFinding     = "finding"           // none of these
 )
 
@@ -35,6 +37,7 @@ func (s Symptom) Found() bool { return s.Metric != ErrorShare && s.Metric != Lat
 // complaints are the metrics of findings in the order in which they explain
 // each other: leaked goroutines hold memory, not the other way round.
 var complaints = [...]struct{ metric, en, zh string }{
+	{LockProblem, "has trouble with a lock", "锁使用异常"}, // it may leave goroutines waiting
 	{GoroutineLeak, "leaks goroutines", "协程泄漏"},
 	{LockContention, "waits for its own locks", "锁竞争严重"},
 	{DescriptorLeak, "leaks file descriptors", "文件描述符泄漏"},
@@ -43,6 +46,7 @@ var complaints = [...]struct{ metric, en, zh string }{
 	{StackGrowth, "uses more and more stack memory", "栈内存持续增长"},
 	{GCPressure, "spends its time collecting garbage", "GC 压力过大"},
 	{SchedulerLatency, "waits for a processor", "调度延迟过高"},
+	{PipeRefusal, "refuses what comes through its pipe", "pipe 拒绝了外来消息"},
 	{OtherFinding, "reports a fault of its own", "报告自身异常"},
 }
 

@@ -133,6 +133,8 @@ func methodZh(m string) string {
 		return "Go 泄漏分析"
 	case "growth":
 		return "持续增长"
+	case "level":
+		return "持续超过界限"
 	}
 	return m
 }
@@ -145,6 +147,12 @@ func firstAid(o Candidate, f findings, l lang) string {
 	}
 	s := f[k].Finding
 	name := escape(o.Name)
+	switch o.Finding {
+	case detect.LockProblem:
+		return l.pick("the log of "+name+" has the stacks of those who take part (surefoot.lock.stack)", name+" 的日志中有相关协程的堆栈（surefoot.lock.stack）")
+	case detect.PipeRefusal:
+		return l.pick("what is forged, replayed or not allowed was not let in; find out who sends it", "伪造、重放或未授权的内容已被挡在门外；请查明是谁在发送")
+	}
 	what := l.pick("a restart", "重启")
 	switch o.Finding {
 	case detect.LockContention, detect.GCPressure, detect.SchedulerLatency, detect.OtherFinding:

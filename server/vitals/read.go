@@ -18,6 +18,7 @@ const (
 	attrKind  = "surefoot.finding"
 	attrID    = "surefoot.finding.id"
 	attrState = "surefoot.finding.state"
+	attrLock  = "surefoot.lock.problem"
 )
 
 // Bounds of texts, in bytes. A sentence of the library has about 250.
@@ -38,10 +39,30 @@ var kinds = map[string]struct{ metric, unit string }{
 	"scheduler":   {detect.SchedulerLatency, Seconds},
 	"mutex":       {detect.LockContention, Seconds},
 	"stack":       {detect.StackGrowth, Bytes},
+	lockKind:      {detect.LockProblem, Count},
+	pipeKind:      {detect.PipeRefusal, Count},
 }
 
+const (
+	lockKind = "lock"
+	pipeKind = "pipe"
+)
+
+// happens are the kinds that are told as they happen.
+var happens = map[string]bool{lockKind: true, pipeKind: true}
+
 // Is tells whether a log record is one of a finding.
-func Is(l store.Log) bool { return l.Attrs[attrKind] != "" }
+func Is(l store.Log) bool {
+	return len(l.Attrs) > 0 && (l.Attrs[attrKind] != "" || l.Attrs[attrLock] != "" || cause(l) != "")
+}
+
+// cause is why package pipe refused something; "" for any other record.
+func cause(l store.Log) string {
+	if l.Body == "pipe: refused" && l.Attrs["cause"] != "probe" { // a probe is a balancer that looks
+		return l.Attrs["cause"]
+	}
+	return ""
+}
 
 // Read turns a log record into a Finding; ok is false when it is none. now is
 // when it arrived. What is missing or makes no sense is left at zero or put
@@ -68,15 +89,20 @@ func Read(l store.Log, now time.Time) (f Finding, ok bool) {
 	switch a["surefoot.finding.unit"] {
 	case "share":
 		f.Unit = Share
-	case "s", "s/s":
+	case "s":
 		f.Unit = Seconds
+	case "s/s":
+		f.Unit = Waiting
 	case "bytes", "By":
 		f.Unit = Bytes
 	}
 	if a[attrState] == Closed {
 		f.State = Closed
 	}
-	f.ID = cmp.Or(clean(a[attrID], maxName), strings.TrimSpace(f.Kind+" "+f.Created))
+	f.Version = cmp.Or(f.Version, clean(a["surefoot.finding.version"], maxName))
+	f.ID = clean(a[attrID], maxName)
+	happened(&f, a, cause(l))
+	f.ID = cmp.Or(f.ID, strings.TrimSpace(f.Kind+" "+f.Created))
 	f.Text = cmp.Or(f.Text, strings.TrimSpace(f.Kind+" "+f.Created))
 	f.TextZh = cmp.Or(f.TextZh, f.Text)
 	if f.At.After(now) {
@@ -87,6 +113,30 @@ func Read(l store.Log, now time.Time) (f Finding, ok bool) {
 		f.Since = t.UTC().Truncate(time.Millisecond)
 	}
 	return f, true
+}
+
+// happened fills in a record that is told as it happens.
+func happened(f *Finding, a map[string]string, cause string) {
+	switch {
+	case a[attrKind] != "":
+		if happens[f.Kind] { // the names are taken
+			f.Kind, f.Metric, f.Unit = "other", detect.OtherFinding, Count
+		}
+		return
+	case a[attrLock] != "":
+		f.Kind, f.Count = lockKind, 1
+		f.Created, f.Wait = clean(a["surefoot.lock"], maxPlace), clean(a[attrLock], maxPlace)
+		f.Blocked, f.WaitSeconds = clean(a["surefoot.lock.other"], maxPlace), number(a["surefoot.lock.for_s"])
+		f.ID = lockKind + " " + f.Wait + " " + f.Created + " " + f.Blocked
+	default:
+		f.Kind, f.Count = pipeKind, max(1, int64(number(a["refused"])))
+		f.Created, f.Wait = clean(a["peer"], maxPlace), clean(cause, maxPlace)
+		f.ID = pipeKind + " " + f.Wait // whoever the peers are: there may be many
+		what := clean(a["what"], maxPlace)
+		f.Text = "its pipe refused: " + f.Wait + ", last from " + f.Created + ": " + what
+		f.TextZh = "pipe 拒绝：" + f.Wait + "，最近来自 " + f.Created + "：" + what
+	}
+	f.State, f.Metric, f.Unit, f.Value, f.Before = Open, kinds[f.Kind].metric, Count, float64(f.Count), 0
 }
 
 // Fold takes in the records of findings among logs, which arrived at now.
@@ -105,7 +155,7 @@ func number(s string) float64 {
 	if err != nil || math.IsNaN(v) {
 		return 0
 	}
-	return min(max(v, 0), 1e15)
+	return min(max(v, 0), most)
 }
 
 // word is a kind: a short name that may stand in a query or an address.

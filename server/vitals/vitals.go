@@ -11,6 +11,11 @@
 // restart of the control plane, and a process that dies takes its findings with
 // it: 90 s after the last record a finding counts as closed.
 //
+// Two more kinds of record are findings, though they are told only as they
+// happen and never closed: a misuse that package locks has seen
+// (surefoot.lock.problem) and what package pipe has refused (its alarm, "pipe:
+// refused"). They are counted, and close after 10 quiet minutes.
+//
 // The room is pure. It does not find anything itself, and it does not say what
 // follows from a finding: see alert and diagnose. Every text in a Finding comes
 // from a service. It is bounded and on one line; escape it where it is shown.
@@ -34,13 +39,14 @@ const (
 	Bytes   = "bytes"
 	Seconds = "seconds"
 	Share   = "share" // of 1
+	Waiting = "s/s"   // seconds waited in a second: how many wait at any time
 )
 
 // Finding is one thing that one instance of a service has found wrong in
 // itself. It is a plain value.
 type Finding struct {
 	ID       string     `json:"id"`     // the service's own, the same in every record of this finding
-	Kind     string     `json:"kind"`   // goroutines, heap, descriptors, timers, gc, scheduler, mutex, stack, or another word
+	Kind     string     `json:"kind"`   // goroutines, heap, descriptors, timers, gc, scheduler, mutex, stack, lock, pipe, or another word
 	Metric   string     `json:"metric"` // the same as detect names it
 	State    string     `json:"state"`  // Open or Closed
 	Service  string     `json:"service"`
@@ -55,7 +61,7 @@ type Finding struct {
 	Before    float64 `json:"before"` // when all was well
 	PerMinute float64 `json:"perMinute"`
 	Limit     float64 `json:"limit"` // of Value; 0 means not known
-	Unit      string  `json:"unit"`  // Count, Bytes, Seconds or Share
+	Unit      string  `json:"unit"`  // Count, Bytes, Seconds, Share or Waiting
 
 	Count       int64   `json:"count"`   // of things that are too many, such as goroutines
 	Created     string  `json:"created"` // file:line
@@ -86,6 +92,7 @@ func (f *Finding) near() bool {
 // Refused counts them.
 type Board struct {
 	Hold       time.Duration // a finding expires so long after its last record; 0 means 90s, three of the library's 30 s
+	Linger     time.Duration // the same of one that is told only as it happens; 0 means 10m
 	Keep       time.Duration // closed ones are shown so long; 0 means 1h
 	PerService int           // findings of one service, closed ones included; 0 means 64
 	Most       int           // findings of all services; 0 means 2048, about 2 MB
@@ -106,6 +113,9 @@ type entry struct {
 	heard time.Time // by our clock
 	told  float64   // growth when it was last told of
 }
+
+// most is the highest number a finding has.
+const most = 1e15
 
 const mostChanged = 64 // findings that one Step tells of
 
@@ -149,7 +159,12 @@ func (b *Board) note(f Finding, now time.Time) {
 			b.refused++
 			return
 		}
-	case f.At.Before(e.At) && now.Sub(e.heard) < b.hold():
+	case happens[f.Kind]:
+		if e.State == Open {
+			f.Since, f.Count = e.Since, min(f.Count+e.Count, most)
+			f.Value = float64(f.Count)
+		}
+	case f.At.Before(e.At) && now.Sub(e.heard) < b.hold(f.Kind):
 		return // overtaken by a later record
 	case e.State == Closed && f.State == Closed:
 		return
@@ -216,7 +231,12 @@ func (b *Board) tell(k key) {
 	}
 }
 
-func (b *Board) hold() time.Duration { return cmp.Or(b.Hold, 90*time.Second) }
+func (b *Board) hold(kind string) time.Duration {
+	if happens[kind] {
+		return cmp.Or(b.Linger, 10*time.Minute)
+	}
+	return cmp.Or(b.Hold, 90*time.Second)
+}
 
 // expire closes what was not heard of any more and forgets what was closed
 // long ago.
@@ -224,7 +244,7 @@ func (b *Board) expire(now time.Time) {
 	keep := cmp.Or(b.Keep, time.Hour)
 	for k, e := range b.all {
 		switch {
-		case e.State == Open && now.Sub(e.heard) >= b.hold():
+		case e.State == Open && now.Sub(e.heard) >= b.hold(e.Kind):
 			at := now
 			e.State, e.ClosedAt, e.Expired = Closed, &at, true
 			b.dirty = true

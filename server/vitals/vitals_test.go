@@ -145,6 +145,50 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// What is told only as it happens is counted and closes after quiet minutes.
+func TestHappenings(t *testing.T) {
+	var b vitals.Board
+	log := func(at time.Time, attrs ...string) store.Log {
+		l := store.Log{Resource: store.Resource{Service: "pay", Version: "v1", Instance: "pay-1"}, At: at, Body: "cart and books are locked in both orders", Attrs: map[string]string{}}
+		for _, a := range attrs {
+			name, v, _ := strings.Cut(a, "=")
+			l.Attrs[name] = v
+		}
+		return l
+	}
+	refused := func(l store.Log) store.Log { l.Body = "pipe: refused"; return l }
+	for n := range 3 {
+		at := t0.Add(time.Duration(n) * time.Minute)
+		b.Fold([]store.Log{
+			log(at, "surefoot.lock.problem=order", "surefoot.lock=cart", "surefoot.lock.other=books"),
+			refused(log(at, "cause=forged", "peer=10.0.0.7:4242", "refused=20", "what=a record that does not open")),
+			refused(log(at, "cause=probe", "peer=10.0.0.1:1")),
+			log(at, "cause=forged"),
+			log(at, "surefoot.finding=lock"), // the name is taken
+		}, at)
+	}
+	now := t0.Add(2 * time.Minute)
+	symptoms, _ := b.Step(now)
+	var lines []string
+	for _, s := range symptoms {
+		lines = append(lines, fmt.Sprintf("%s %g %s: %s", s.Metric, s.Value, s.Finding.Created, s.Finding.Text))
+	}
+	want := []string{
+		"finding 0 : cart and books are locked in both orders",
+		"lock_problem 3 cart: cart and books are locked in both orders",
+		"pipe_refusal 60 10.0.0.7:4242: its pipe refused: forged, last from 10.0.0.7:4242: a record that does not open",
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+	if symptoms, _ := b.Step(now.Add(5 * time.Minute)); len(symptoms) != 2 {
+		t.Errorf("after 5 minutes %+v", symptoms)
+	}
+	if symptoms, _ := b.Step(now.Add(10 * time.Minute)); len(symptoms) != 0 {
+		t.Errorf("after 10 minutes %+v", symptoms)
+	}
+}
+
 // A clock that was set back does not hide a finding for ever.
 func TestClockSetBack(t *testing.T) {
 	var b vitals.Board
@@ -241,6 +285,7 @@ func FuzzBoard(f *testing.F) {
 		l := store.Log{Resource: store.Resource{Service: service, Version: id, Instance: place}, At: time.Unix(0, at), Body: body, Attrs: map[string]string{
 			"surefoot.finding": kind, "surefoot.finding.id": id, "surefoot.finding.state": state, "surefoot.finding.value": value, "surefoot.finding.since": since,
 			"surefoot.finding.created": place, "surefoot.finding.text_zh": body, "trace_id": id, "surefoot.finding.limit": value, "surefoot.finding.per_minute": value,
+			"surefoot.lock.problem": state, "surefoot.lock": place, "cause": kind, "peer": place, "refused": value, "what": body,
 		}}
 		for n := range 6 {
 			now := t0.Add(time.Duration(n) * 40 * time.Second)
