@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -135,5 +136,29 @@ func TestTheLeakIsWhereTheStoryLooks(t *testing.T) {
 	lines := strings.Split(string(raw), "\n")
 	if err != nil || n < 1 || n > len(lines) || strings.TrimSpace(lines[n-1]) != "answer <- number" {
 		t.Errorf("the send that leaks is not at %s", leakAt)
+	}
+}
+
+// A busy machine opens and keeps open incidents that are not the story's.
+func TestABusyMachineIsNoStory(t *testing.T) {
+	for _, c := range []struct {
+		json       string
+		open, over bool
+	}{
+		{`{"state":"open","symptoms":[{"metric":"error_share"}]}`, true, false},
+		{`{"state":"open","symptoms":[{"metric":"goroutine_leak"},{"metric":"scheduler_latency"}]}`, true, false},
+		{`{"state":"open","symptoms":[{"metric":"scheduler_latency"},{"metric":"gc_pressure"}]}`, false, true},
+		{`{"state":"open","symptoms":[{"metric":"error_share","clearedAt":"2026-11-23T04:05:06Z"},{"metric":"lock_contention"}]}`, false, true},
+		{`{"state":"open","symptoms":[{"metric":"error_share","clearedAt":"2026-11-23T04:05:06Z"}]}`, true, false},
+		{`{"state":"open"}`, true, false},
+		{`{"state":"resolved","symptoms":[{"metric":"error_share","clearedAt":"2026-11-23T04:05:06Z"}]}`, false, true},
+	} {
+		var i incident
+		if err := json.Unmarshal([]byte(c.json), &i); err != nil {
+			t.Fatal(err)
+		}
+		if i.open() != c.open || i.over() != c.over {
+			t.Errorf("%s: open %v, over %v", c.json, i.open(), i.over())
+		}
 	}
 }

@@ -120,22 +120,22 @@ func (s *system) leakMended(ctx context.Context, v3 canary.Route) error {
 		if err != nil {
 			return err.Error(), false
 		}
-		return "", !slices.ContainsFunc(list, func(f finding) bool { return f.State == "open" })
+		return "", !slices.ContainsFunc(list, func(f finding) bool { return f.State == "open" && grows[f.Kind] })
 	})
 }
 
 // unseen checks that nobody but the process itself could have told: orders are
 // accepted as before the release, v3 fails no call, and the rollback rule has not
-// moved. One in a hundred may fail, of which a starved machine is guilty; the
-// rule wants three.
+// moved. A starved machine may cost some orders, fewer than the three in a hundred
+// that the rule wants.
 func (s *system) unseen(ctx context.Context, before load.Stats, v3 canary.Route) error {
 	now := s.load.Stats()
 	answered := func(st load.Stats) int64 { return st.Sent - st.InFlight }
 	refused, all := answered(now)-now.Accepted-(answered(before)-before.Accepted), answered(now)-answered(before)
-	if 100*refused > all {
+	if 100*refused > 3*all {
 		return s.failed(say{"%d of %d orders were refused: this leak was to be silent", "%d 单被拒（共 %d 单）：泄漏本应无声"}, refused, all)
 	}
-	if share, called := s.version(ctx, "payment", "v3"); !called || share > 0.01 {
+	if share, called := s.version(ctx, "payment", "v3"); !called || share > 0.03 {
 		return s.failed(say{"v3 was to take all orders and fail none (%.1f %% errors)", "v3 应接收所有订单且不出错（错误率 %.1f %%）"}, 100*share)
 	}
 	r, ok, err := s.plane.route(ctx, "payment")
@@ -149,7 +149,11 @@ func (s *system) unseen(ctx context.Context, before load.Stats, v3 canary.Route)
 	return nil
 }
 
-// othersHealthy checks that nobody but payment v3 has, or had, a finding.
+// grows are the kinds of findings that a healthy process never has, however
+// little of the machine it gets.
+var grows = map[string]bool{"goroutines": true, "heap": true, "descriptors": true, "timers": true, "stack": true}
+
+// othersHealthy checks that nobody but payment v3 leaks, or has leaked, anything.
 func (s *system) othersHealthy(ctx context.Context) error {
 	for _, name := range []string{"gateway", "user", "order", "inventory", "payment"} {
 		list, err := s.plane.findings(ctx, name)
@@ -157,7 +161,7 @@ func (s *system) othersHealthy(ctx context.Context) error {
 			return err
 		}
 		for _, f := range list {
-			if name != "payment" || f.Version != "v3" {
+			if grows[f.Kind] && (name != "payment" || f.Version != "v3") {
 				return s.failed(say{"%s is healthy and has a finding: %s", "%s 是健康的，却报告异常：%s"}, name, s.findingText(f))
 			}
 		}

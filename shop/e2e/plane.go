@@ -60,6 +60,32 @@ type incident struct {
 	ResolvedAt *time.Time `json:"resolvedAt"`
 	Origin     string     `json:"origin"`
 	HasReport  bool       `json:"hasReport"`
+	Symptoms   []struct {
+		Metric    string     `json:"metric"`
+		ClearedAt *time.Time `json:"clearedAt"`
+	} `json:"symptoms"`
+}
+
+// slow are the metrics of findings that say of a process that the machine is
+// too busy for it. The stories are told beside other work, so that is no lie and
+// none of their business.
+var slow = map[string]bool{"scheduler_latency": true, "gc_pressure": true, "lock_contention": true}
+
+// lasts tells whether something of an incident that is open holds on: a busy
+// machine, and anything else.
+func (i incident) lasts() (busy, real bool) {
+	for _, s := range i.Symptoms {
+		if s.ClearedAt == nil {
+			busy, real = busy || slow[s.Metric], real || !slow[s.Metric]
+		}
+	}
+	return busy, real
+}
+
+// open tells whether an incident is open and of more than a busy machine.
+func (i incident) open() bool {
+	busy, real := i.lasts()
+	return i.State == "open" && (real || !busy)
 }
 
 type report struct {
@@ -79,6 +105,12 @@ type finding struct {
 	Creator string `json:"creator"`
 	Text    string `json:"text"`
 	TextZh  string `json:"textZh"`
+}
+
+// over tells whether an incident is resolved, or but for a busy machine would be.
+func (i incident) over() bool {
+	busy, real := i.lasts()
+	return i.State == "resolved" || busy && !real
 }
 
 func (p plane) do(ctx context.Context, method, path string, body, into any) (int, error) {

@@ -102,7 +102,7 @@ func (s *system) healthy(ctx context.Context) error {
 	s.v.block(tree(g, s.v.text(say{"external", "外部依赖"})))
 	if list, err := s.plane.incidents(ctx); err != nil {
 		return err
-	} else if i := slices.IndexFunc(list, func(i incident) bool { return i.State == "open" }); i >= 0 {
+	} else if i := slices.IndexFunc(list, incident.open); i >= 0 {
 		return s.failed(say{"an incident is open although nothing is wrong: %s", "无故障时却出现了事件：%s"}, s.incidentTitle(list[i]))
 	}
 	return nil
@@ -137,7 +137,7 @@ func (s *system) noticed(ctx context.Context, origin string) (incident, error) {
 				return err.Error(), false
 			}
 			for _, i := range list {
-				if i.State == "open" && i.OpenedAt.After(fault.Add(-time.Second)) {
+				if busy, real := i.lasts(); i.open() && (i.OpenedAt.After(fault.Add(-time.Second)) || busy && real) {
 					inc = i
 					return s.incidentTitle(i), true
 				}
@@ -185,7 +185,7 @@ func (s *system) resolved(ctx context.Context, id string) error {
 		}
 		for _, i := range list {
 			if i.ID == id {
-				return "", i.State == "resolved"
+				return "", i.over()
 			}
 		}
 		return "incident " + id + " is gone", false
