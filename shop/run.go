@@ -17,6 +17,7 @@ import (
 	"github.com/surefoot-go/surefoot/contrib/etcd"
 	"github.com/surefoot-go/surefoot/grpcx"
 	"github.com/surefoot-go/surefoot/httpx"
+	"github.com/surefoot-go/surefoot/locks"
 	"github.com/surefoot-go/surefoot/resilience"
 	"github.com/surefoot-go/surefoot/resilience/retry"
 	"github.com/surefoot-go/surefoot/service"
@@ -58,6 +59,9 @@ func newProcess(s settings) *process {
 		// A queue of 2048 holds about ten seconds of order's spans at 20 orders a
 		// second; the default of 8192 costs 6 MB more in each process.
 		Telemetry: telemetry.OTLP{Endpoint: s.otlp, Stderr: s.stderr, Queue: 2048},
+		// Few orders a second: there is time to check the order of locks. How long
+		// they are held is the machine's matter here.
+		Locks:     locks.Checks{Order: true, Owner: true, Hold: -1, Wait: -1},
 		Drain:     -1, // no load balancer needs to be told first
 		StopLimit: 5 * time.Second,
 	}}

@@ -22,9 +22,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
+	"github.com/surefoot-go/surefoot/locks"
 	"github.com/surefoot-go/surefoot/safe"
 )
 
@@ -44,8 +44,11 @@ type Plan struct {
 type Generator struct {
 	plan Plan
 	run  string // makes idempotency keys differ between runs on one database
+	book locks.Guarded[book]
+}
 
-	mu       sync.Mutex
+// book is what a run has come to so far.
+type book struct {
 	stats    Stats
 	latency  histogram
 	accepted []Order
@@ -80,17 +83,21 @@ func New(p Plan) *Generator {
 	if p.Timeout == 0 {
 		p.Timeout = 5 * time.Second
 	}
-	return &Generator{plan: p, run: rand.Text()[:8], stats: Stats{Statuses: map[string]int64{}, Refused: map[string]int64{}}}
+	g := &Generator{plan: p, run: rand.Text()[:8], book: locks.Guarded[book]{Name: "load.book"}}
+	g.book.Store(book{stats: Stats{Statuses: map[string]int64{}, Refused: map[string]int64{}}})
+	return g
 }
 
 // Run sends until ctx ends, waits for the answers under way (at most
 // Plan.Timeout), and returns nil, or what kept it from starting. Call it once.
 func (g *Generator) Run(ctx context.Context) (err error) {
 	if g.plan.Record != "" {
-		if g.record, err = os.OpenFile(g.plan.Record, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+		record, err := os.OpenFile(g.plan.Record, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
 			return fmt.Errorf("load: the record cannot be written: %w", err)
 		}
-		defer g.record.Close()
+		defer record.Close()
+		g.book.With(func(b *book) { b.record = record })
 	}
 	client := &http.Client{Transport: g.plan.Transport, Timeout: g.plan.Timeout}
 	if client.Transport == nil {
@@ -142,42 +149,46 @@ type arrival struct {
 }
 
 // depart counts a request in, or drops it.
-func (g *Generator) depart() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.stats.InFlight >= int64(g.plan.MaxInFlight) {
-		g.stats.Dropped++
-		return false
-	}
-	g.stats.Sent++
-	g.stats.InFlight++
-	return true
+func (g *Generator) depart() (leaves bool) {
+	g.book.With(func(b *book) {
+		if leaves = b.stats.InFlight < int64(g.plan.MaxInFlight); !leaves {
+			b.stats.Dropped++
+			return
+		}
+		b.stats.Sent++
+		b.stats.InFlight++
+	})
+	return leaves
 }
 
 func (g *Generator) send(ctx context.Context, client *http.Client, o arrival) {
 	begun := time.Now()
 	answered, why := place(ctx, client, g.plan.URL, o)
 	took := time.Since(begun)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.stats.InFlight--
-	g.latency.add(took)
-	if answered.OrderID == "" {
-		g.stats.Refused[why]++
+	g.book.With(func(b *book) {
+		b.stats.InFlight--
+		b.latency.add(took)
+		if answered.OrderID == "" {
+			b.stats.Refused[why]++
+			return
+		}
+		b.accept(Order{ID: answered.OrderID, Status: answered.Status, Key: o.Key, At: begun.UTC()})
+	})
+}
+
+func (b *book) accept(o Order) {
+	b.stats.Accepted++
+	b.stats.Statuses[o.Status]++
+	if o.Status == "payment_pending" {
+		b.stats.Pending++
+	}
+	b.accepted = append(b.accepted, o)
+	if b.record == nil {
 		return
 	}
-	g.stats.Accepted++
-	g.stats.Statuses[answered.Status]++
-	if answered.Status == "payment_pending" {
-		g.stats.Pending++
-	}
-	a := Order{ID: answered.OrderID, Status: answered.Status, Key: o.Key, At: begun.UTC()}
-	g.accepted = append(g.accepted, a)
-	if g.record != nil {
-		if line, err := json.Marshal(a); err == nil {
-			if _, err := g.record.Write(append(line, '\n')); err != nil {
-				g.stats.Refused["record_not_written"]++
-			}
+	if line, err := json.Marshal(o); err == nil {
+		if _, err := b.record.Write(append(line, '\n')); err != nil {
+			b.stats.Refused["record_not_written"]++
 		}
 	}
 }
@@ -224,7 +235,7 @@ func place(ctx context.Context, client *http.Client, url string, o arrival) (a a
 // Accepted returns every order accepted so far, in the order of the answers.
 // The caller owns the slice.
 func (g *Generator) Accepted() []Order {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return append([]Order(nil), g.accepted...)
+	var out []Order
+	g.book.Read(func(b book) { out = append(out, b.accepted...) })
+	return out
 }

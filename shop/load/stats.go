@@ -23,12 +23,12 @@ type Stats struct {
 }
 
 // Stats returns the state of this moment. The caller owns the maps.
-func (g *Generator) Stats() Stats {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	s := g.stats
-	s.Statuses, s.Refused = maps.Clone(s.Statuses), maps.Clone(s.Refused)
-	s.P50, s.P99, s.Max = g.latency.quantile(0.5), g.latency.quantile(0.99), g.latency.max
+func (g *Generator) Stats() (s Stats) {
+	g.book.Read(func(b book) {
+		s = b.stats
+		s.Statuses, s.Refused = maps.Clone(s.Statuses), maps.Clone(s.Refused)
+		s.P50, s.P99, s.Max = b.latency.quantile(0.5), b.latency.quantile(0.99), b.latency.max
+	})
 	return s
 }
 
