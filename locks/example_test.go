@@ -29,3 +29,12 @@ func ExampleGuarded() {
 	prices.Read(func(m map[string]int) { fmt.Println(m["tea"]) })
 	// Output: 4
 }
+
+func ExampleMap() {
+	var visits locks.Map[string, int]
+	for _, who := range []string{"ann", "bob", "ann"} {
+		visits.Compute(who, func(n int, _ bool) (int, bool) { return n + 1, true })
+	}
+	fmt.Println(visits.Load("ann"))
+	// Output: 2 true
+}
