@@ -194,7 +194,9 @@ func runUser(ctx context.Context, s settings) error {
 	if err := p.open(ctx, "users", user.Migrations(), user.Seed); err != nil {
 		return p.abandon(err)
 	}
-	p.svc.HandleFunc("GET /users/{id}", (&user.Service{DB: p.db}).Get)
+	u := &user.Service{DB: p.db}
+	p.close = append(p.close, u.Close)
+	p.svc.HandleFunc("GET /users/{id}", u.Get)
 	if err := p.serveHTTP(ctx); err != nil {
 		return p.abandon(err)
 	}

@@ -54,4 +54,16 @@ func TestGet(t *testing.T) {
 			t.Errorf("%s: %d %s", c.id, w.Code, w.Body)
 		}
 	}
+	// With the database away, those who were asked for are known for a while.
+	db.Close()
+	for id, want := range map[string]int{user.ID(1): 200, user.ID(2): 500} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("GET", "/users/"+id, nil))
+		if w.Code != want {
+			t.Errorf("%s with the database away: %d %s, want %d", id, w.Code, w.Body, want)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }
