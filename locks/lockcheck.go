@@ -4,4 +4,4 @@ package locks
 
 // Built with the tag lockcheck, everything is checked from the start and reported to
 // slog.Default, until Check says otherwise.
-func init() { check(Checks{Order: true, Owner: true}, true) }
+var _ = check(Checks{Order: true, Owner: true}, true)

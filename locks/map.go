@@ -11,8 +11,8 @@ const parts = 64
 // Map is a map for many goroutines with an atomic Compute. The zero value is empty
 // and ready. Do not copy it after the first use. It is not bounded: package cache is.
 //
-// It is 64 maps with a lock each. sync.Map reads faster and allocates for each write; see
-// docs/locks.md.
+// It is 64 maps with a lock each: as fast as sync.Map or faster, without its allocation for
+// a write. Reads of github.com/puzpuzpuz/xsync/v4 take half the time; see docs/locks.md.
 type Map[K comparable, V any] struct {
 	once sync.Once
 	seed maphash.Seed
