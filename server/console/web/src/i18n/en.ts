@@ -30,7 +30,7 @@ export const en = {
   metric: {
     error_share: 'error share', latency_p99: 'latency p99',
     goroutine_leak: 'goroutine leak', heap_growth: 'heap growth', descriptor_leak: 'descriptor leak', timer_growth: 'timer growth', gc_pressure: 'GC pressure',
-    scheduler_latency: 'scheduler latency', lock_contention: 'lock contention', stack_growth: 'stack growth', finding: 'finding',
+    scheduler_latency: 'scheduler latency', lock_contention: 'lock contention', stack_growth: 'stack growth', lock_problem: 'lock misuse', pipe_refusal: 'pipe refusals', finding: 'finding',
   } as Record<string, string>,
   severity: { page: 'page', warn: 'warning' } as Record<string, string>,
   col: {
@@ -198,7 +198,7 @@ export const en = {
     state: { open: 'open', closed: 'closed', expired: 'closed, nothing heard any more' },
     kind: {
       goroutines: 'Goroutine leak', heap: 'Heap growth', descriptors: 'Descriptor leak', timers: 'Timer growth', gc: 'Garbage collector pressure',
-      scheduler: 'Scheduler latency', mutex: 'Lock contention', stack: 'Stack growth',
+      scheduler: 'Scheduler latency', mutex: 'Lock contention', stack: 'Stack growth', lock: 'Lock misuse', pipe: 'Pipe refusals',
     } as Record<string, string>,
     count: 'Leaked',
     now: 'In all',

@@ -22,7 +22,7 @@ export const zh: Dict = {
   metric: {
     error_share: '错误率', latency_p99: 'p99 时延',
     goroutine_leak: '协程泄漏', heap_growth: '堆内存增长', descriptor_leak: '文件描述符泄漏', timer_growth: '定时器增长', gc_pressure: '垃圾回收压力',
-    scheduler_latency: '调度延迟', lock_contention: '锁竞争', stack_growth: '栈内存增长', finding: '体征异常',
+    scheduler_latency: '调度延迟', lock_contention: '锁竞争', stack_growth: '栈内存增长', lock_problem: '锁使用异常', pipe_refusal: 'pipe 拒绝消息', finding: '体征异常',
   },
   severity: { page: '立即处理', warn: '警告' },
   col: {
@@ -189,7 +189,7 @@ export const zh: Dict = {
     state: { open: '进行中', closed: '已消除', expired: '已消除（不再有消息）' },
     kind: {
       goroutines: '协程泄漏', heap: '堆内存增长', descriptors: '文件描述符泄漏', timers: '定时器增长', gc: '垃圾回收压力',
-      scheduler: '调度延迟', mutex: '锁竞争', stack: '栈内存增长',
+      scheduler: '调度延迟', mutex: '锁竞争', stack: '栈内存增长', lock: '锁使用异常', pipe: 'pipe 拒绝消息',
     },
     count: '泄漏数',
     now: '总量',
