@@ -92,7 +92,7 @@ func throughputPart(b *strings.Builder, all *figures) {
 				duration(median(f, func(f flood) float64 { return float64(f.cpu) })))
 		}
 	}
-	fmt.Fprintf(b, "\n```text\ngo run ./bench/pipes -loads=false -idle 0\n```\n")
+	fmt.Fprintf(b, "\n```text\ngo run ./bench/pipes -loads=false -idle 0 -out -\n```\n")
 }
 
 // shares is the median share of crypto/tls and its range.
@@ -124,7 +124,7 @@ func latencyPart(b *strings.Builder, all *figures) {
 				duration(median(half, pace.middle)), duration(median(half, pace.high)), duration(median(same, pace.middle)), duration(median(same, pace.high)))
 		}
 	}
-	fmt.Fprintf(b, "\n```text\ngo run ./bench/pipes -rounds 3 -idle 0\n```\n")
+	fmt.Fprintf(b, "\n```text\ngo run ./bench/pipes -rounds 3 -idle 0 -out -\n```\n")
 }
 
 func limitPart(b *strings.Builder, all *figures) {
@@ -146,7 +146,7 @@ func idlePart(b *strings.Builder, all *figures) {
 		fmt.Fprintf(b, "| **%s** | %s | %s | %s | %s | %s | %s | %s |\n", i.wire, count(float64(i.channels)), count(float64(i.links)),
 			mebibytes(i.before), mebibytes(i.sender), mebibytes(i.receiver), mebibytes(i.sender+i.receiver), i.took.Round(10*time.Millisecond))
 	}
-	fmt.Fprintf(b, "\n```text\ngo run ./bench/pipes -only pipe -sizes 64 -rounds 1 -loads=false\n```\n")
+	fmt.Fprintf(b, "\n```text\ngo run ./bench/pipes -only pipe -sizes 64 -rounds 1 -loads=false -out -\n```\n")
 }
 
 // bytes is the median throughput in bytes a second; 0 if not measured.
