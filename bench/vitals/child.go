@@ -22,6 +22,7 @@ import (
 
 	"github.com/surefoot-go/surefoot/internal/stacks"
 	"github.com/surefoot-go/surefoot/locks"
+	"github.com/surefoot-go/surefoot/safe"
 	"github.com/surefoot-go/surefoot/vitals"
 	"github.com/surefoot-go/surefoot/vitalstest"
 )
@@ -175,12 +176,12 @@ func watchKernel(ctx context.Context, o order) (a answer, err error) {
 	w := &vitals.Watch{Settings: vitals.Settings{Every: 2 * time.Second / time.Duration(o.Speed)}}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.Seconds*float64(time.Second)))
 	defer cancel()
-	go func() { _ = w.Run(ctx) }()
+	safe.Go(ctx, "watch", w.Run)
 	began := time.Now()
 	tick := time.NewTicker(2 * time.Millisecond)
 	for sent := 0; ctx.Err() == nil; <-tick.C {
 		for due := int(time.Since(began).Seconds() * 20 * float64(o.Speed)); sent < due; sent++ {
-			go k.call(l, o.Fix)
+			loose(func() { k.call(l, o.Fix) })
 		}
 		a.Requests = sent
 		for _, f := range w.Findings() {
@@ -247,7 +248,7 @@ func testKernel(_ context.Context, o order) (a answer, err error) {
 	test.Go(func() {
 		vitalstest.Settings{Wait: time.Second}.Check(fake)
 		for range 12 {
-			go k.call(l, o.Fix)
+			loose(func() { k.call(l, o.Fix) })
 		}
 		time.Sleep(100 * time.Millisecond)
 		if c, ok := l.some[""].(interface{ CloseIdleConnections() }); ok {
@@ -326,7 +327,7 @@ func playLock(_ context.Context, o order) (a answer, err error) {
 		if err != nil {
 			return a, err
 		}
-		go func() { _, _ = l.Accept() }()
+		loose(func() { _, _ = l.Accept() })
 	}
 	make := tools[o.Tool]
 	began := time.Now()
@@ -380,6 +381,6 @@ func (l *locked) Write(b []byte) (int, error) {
 
 func waitFor(f func()) <-chan struct{} {
 	done := make(chan struct{})
-	go func() { defer close(done); f() }()
+	loose(func() { defer close(done); f() })
 	return done
 }

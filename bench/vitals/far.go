@@ -30,10 +30,10 @@ func far() error {
 	large := strings.Repeat("x", 64<<10)
 	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, large) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	go func() { _ = http.Serve(web, mux) }()
+	loose(func() { _ = http.Serve(web, mux) })
 	s := grpc.NewServer()
 	grpc_health_v1.RegisterHealthServer(s, health.NewServer())
-	go func() { _ = s.Serve(rpc) }()
+	loose(func() { _ = s.Serve(rpc) })
 	fmt.Println(web.Addr(), rpc.Addr())
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return nil

@@ -30,6 +30,9 @@ func shared[T any](l *lab, make func() T) T {
 	return l.some[""].(T)
 }
 
+// loose starts f and forgets it, as the bugs do.
+func loose(f func()) { new(sync.WaitGroup).Go(f) }
+
 var kernels = []kernel{
 	{"late-answer", "the one who asked has gone after a time limit; the answer goes to an unbuffered channel", "kubernetes#5316", lateAnswer},
 	{"stopped-watch", "cancel is called, but the sender does not look at the context", "kubernetes#25331", stoppedWatch},
@@ -58,10 +61,10 @@ func lateAnswer(_ *lab, fix bool) {
 	}
 	answer := make(chan int, size)
 	gone := make(chan struct{})
-	go func() { // @ late-answer
+	loose(func() { // @ late-answer
 		<-gone
 		answer <- 1 // @ late-answer
-	}()
+	})
 	select { // the time limit is over before the answer is there
 	case <-answer:
 	case <-time.After(time.Microsecond):
@@ -72,7 +75,7 @@ func lateAnswer(_ *lab, fix bool) {
 func stoppedWatch(_ *lab, fix bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	results, failed := make(chan error), make(chan error, 1)
-	go func() { // @ stopped-watch
+	loose(func() { // @ stopped-watch
 		err := <-failed
 		if !fix {
 			results <- err // @ stopped-watch
@@ -82,7 +85,7 @@ func stoppedWatch(_ *lab, fix bool) {
 		case results <- err:
 		case <-ctx.Done():
 		}
-	}()
+	})
 	failed <- context.Canceled
 	cancel()
 }
@@ -90,7 +93,7 @@ func stoppedWatch(_ *lab, fix bool) {
 func ticker(_ *lab, fix bool) {
 	done := make(chan struct{})
 	ticks := make(chan struct{}, 1)
-	go func() { // @ ticker
+	loose(func() { // @ ticker
 		t := time.NewTicker(time.Hour)
 		defer t.Stop()
 		for {
@@ -101,7 +104,7 @@ func ticker(_ *lab, fix bool) {
 				return
 			}
 		}
-	}()
+	})
 	if fix {
 		close(done)
 	}
@@ -124,7 +127,7 @@ func groupInLoop(_ *lab, fix bool) {
 	var group sync.WaitGroup
 	group.Add(2)
 	for range 2 {
-		go group.Done()
+		loose(group.Done)
 		if !fix {
 			group.Wait() // @ group-in-loop
 		}
@@ -136,14 +139,14 @@ func missedSignal(_ *lab, fix bool) {
 	var mu sync.Mutex
 	active := sync.NewCond(&mu)
 	failed := false
-	go func() {
+	loose(func() {
 		mu.Lock()
 		defer mu.Unlock()
 		failed = true
 		if fix {
 			active.Broadcast()
 		}
-	}()
+	})
 	mu.Lock()
 	defer mu.Unlock()
 	for !failed || !fix {
@@ -154,12 +157,12 @@ func missedSignal(_ *lab, fix bool) {
 func lockAndSend(_ *lab, fix bool) {
 	var container sync.Mutex
 	stop, probe := make(chan struct{}), make(chan struct{})
-	go func() { // @ lock-and-send
+	loose(func() { // @ lock-and-send
 		<-probe
 		container.Lock() // @ lock-and-send
 		container.Unlock()
 		<-stop
-	}()
+	})
 	container.Lock()
 	if fix {
 		container.Unlock()
@@ -181,10 +184,10 @@ func noUnlock(l *lab, fix bool) {
 
 func noClose(_ *lab, fix bool) {
 	jobs := make(chan int, 1)
-	go func() { // @ no-close
+	loose(func() { // @ no-close
 		for range jobs { // @ no-close
 		}
-	}()
+	})
 	jobs <- 1
 	if fix {
 		close(jobs)
@@ -193,9 +196,9 @@ func noClose(_ *lab, fix bool) {
 
 func noCancel(_ *lab, fix bool) {
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() { // @ no-cancel
+	loose(func() { // @ no-cancel
 		<-ctx.Done() // @ no-cancel
-	}()
+	})
 	if fix {
 		cancel()
 	}
@@ -208,11 +211,11 @@ func earlyReturn(_ *lab, fix bool) {
 		size = 3
 	}
 	items := make(chan int, size)
-	go func() { // @ early-return
+	loose(func() { // @ early-return
 		for i := range 3 {
 			items <- i // @ early-return
 		}
-	}()
+	})
 	<-items // an error: the rest is of no use
 }
 
@@ -227,7 +230,7 @@ func permitLost(l *lab, fix bool) {
 func nilChannel(_ *lab, fix bool) {
 	var updates chan int
 	quit := make(chan struct{})
-	go func() { // @ nil-channel
+	loose(func() { // @ nil-channel
 		stop := quit
 		if !fix {
 			stop = nil // "disabled" for good
@@ -236,6 +239,6 @@ func nilChannel(_ *lab, fix bool) {
 		case <-updates:
 		case <-stop:
 		}
-	}()
+	})
 	close(quit)
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/surefoot-go/surefoot/httpx"
 	"github.com/surefoot-go/surefoot/observe"
+	"github.com/surefoot-go/surefoot/safe"
 	"github.com/surefoot-go/surefoot/service"
 	"github.com/surefoot-go/surefoot/vitals"
 )
@@ -70,7 +71,7 @@ func start(ctx context.Context, handle func(http.ResponseWriter, *http.Request) 
 	e = newEar()
 	s := &service.Service{Name: "proof", Version: "v1", Listener: l, Telemetry: e}
 	s.HandleFunc("GET /", handle)
-	go func() { _ = s.Run(ctx) }()
+	safe.Go(ctx, "service", s.Run)
 	return l.Addr().String(), e, nil
 }
 
@@ -80,7 +81,7 @@ func serve(ctx context.Context, o order) (a answer, err error) {
 	never := make(chan int)
 	addr, e, err := start(ctx, func(w http.ResponseWriter, _ *http.Request) error {
 		if !o.Fix {
-			go func() { never <- 1 }()
+			loose(func() { never <- 1 })
 		}
 		return httpx.Write(w, http.StatusOK, "ok")
 	})
@@ -121,7 +122,7 @@ func cost(ctx context.Context, o order) (a answer, err error) {
 	}
 	if o.Watch {
 		w := &vitals.Watch{Settings: vitals.Settings{Every: 2 * time.Second / time.Duration(max(o.Speed, 1))}}
-		go func() { _ = w.Run(ctx) }()
+		safe.Go(ctx, "watch", w.Run)
 	}
 	runtime.GC()
 	time.Sleep(500 * time.Millisecond)
@@ -159,7 +160,7 @@ func idle(ctx context.Context, o order) (a answer, err error) {
 	}
 	a.Peak = runtime.NumGoroutine()
 	w := &vitals.Watch{Settings: vitals.Settings{Every: 2 * time.Second / time.Duration(o.Speed)}}
-	go func() { _ = w.Run(ctx) }()
+	safe.Go(ctx, "watch", w.Run)
 	began := time.Now()
 	seen := map[string]bool{}
 	say := func(who, kind, text string) {
@@ -241,7 +242,7 @@ func hold(_ context.Context, o order) (a answer, err error) {
 		}
 	}
 	fmt.Println("held")
-	go func() {
+	loose(func() {
 		tick := time.NewTicker(time.Second / time.Duration(o.Speed))
 		for i := 0; ; i++ {
 			<-tick.C
@@ -251,7 +252,7 @@ func hold(_ context.Context, o order) (a answer, err error) {
 				return
 			}
 		}
-	}()
+	})
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return a, nil
 }
