@@ -41,12 +41,12 @@ func (r room) main() bool     { return r.name == "main" }
 func (r room) internal() bool { return slices.Contains(strings.Split(r.dir, "/"), "internal") }
 
 // library tells whether strangers import the room: everything in the root
-// module, grpcx, telemetry and contrib that is not internal or a command.
+// module, grpcx, telemetry, pipe and contrib that is not internal or a command.
 func (r room) library() bool {
 	if r.main() || r.internal() {
 		return false
 	}
-	return r.module == "." || r.module == "grpcx" || r.module == "telemetry" || strings.HasPrefix(r.module, "contrib/")
+	return r.module == "." || r.module == "grpcx" || r.module == "telemetry" || r.module == "pipe" || strings.HasPrefix(r.module, "contrib/")
 }
 
 const root = "../.."
