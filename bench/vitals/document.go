@@ -52,6 +52,7 @@ func proofs(b *strings.Builder, r *results) {
 	}
 	fmt.Fprintf(b, "| real idle connections in %d server process(es), %d goroutines at the peak, %d requests over them in turn; %d beats of a watch %d times as fast as by default (1800 are an hour), beside the default one | no finding | %s |\n",
 		len(r.idle), count, requests, beats, r.idleSpeed, none(answer{Found: texts != "", Text: texts}))
+	defer b.WriteString("\nThe connections are spread over two servers where a process may not open 40,000 files. A watch that runs faster measures shorter spans of\ntime by as much, and the load on it is as much higher; growth in bytes a minute is the one thing that is then judged more mildly.\n")
 	share := func(a answer, seconds float64) string {
 		return fmt.Sprintf("%.3f %% of a core", 100*max(0, a.CPU-r.without.CPU)/seconds)
 	}
@@ -98,8 +99,9 @@ line of the bug; where it says "library", the goroutines are a library's and the
 		false2 += count(l.testWell.Test)
 		false3 += count(l.testWell.Goleak)
 	}
-	fmt.Fprintf(b, "\nFound by the watch: %d of %d. False alarms on the healthy twins (%.0f s each at that speed): the watch %d, vitalstest %d, goleak %d.\n",
-		found, len(r.leaks), r.well, false1, false2, false3)
+	fmt.Fprintf(b, "\nFound by the watch: %d of %d. False alarms about goroutines on the healthy twins (%.0f s each, as of a default watch): the watch %d, vitalstest %d, goleak %d.\n",
+		found, len(r.leaks), r.well*float64(r.speed), false1, false2, false3)
+	b.WriteString("Findings of other kinds, such as waits for a processor on a busy machine, are not counted in this table.\n")
 	b.WriteString("A stream over a connection that the test closes is ended by that, so that nothing is left at test time.\n")
 }
 

@@ -149,7 +149,7 @@ type lockResult struct {
 // proofs, which mostly wait, first.
 func (p *program) ask(ctx context.Context, proofs, quick bool) (*results, error) {
 	r := &results{speed: p.speed, well: p.well, proven: proofs, costSeconds: 30, idleSpeed: 50}
-	count, hour, limit := 20000, 3600.0/50, 90.0
+	count, hour, limit := 20000, 3600.0/50, 70.0
 	if quick {
 		count, hour, limit, r.costSeconds = 200, 2, 0.5, 1
 	}
