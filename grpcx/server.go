@@ -44,6 +44,12 @@ type Server struct {
 	// "package.Service/Method" and the Op of an answer that has none.
 	Classify func(ctx context.Context, method string) shed.Request
 
+	// Watch runs each handler, so that a finding about leaked goroutines can name
+	// a request that left one behind; see service.Service.Watch. nil means no.
+	Watch interface {
+		Do(ctx context.Context, fn func(context.Context))
+	}
+
 	// Catalog has the messages of the service's own errors in other languages
 	// than the program's, for callers that send accept-language.
 	Catalog errs.Catalog
@@ -93,10 +99,10 @@ func (h *serverSide) unary(ctx context.Context, req any, info *grpc.UnaryServerI
 		return nil, err
 	}
 	var resp any
-	err := c.serve(ctx, func(ctx context.Context) (err error) {
+	err := c.serve(ctx, h.watched(func(ctx context.Context) (err error) {
 		resp, err = handler(ctx, req)
 		return err
-	})
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -111,9 +117,20 @@ func (h *serverSide) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServ
 	if err := c.admit(ss.Context()); err != nil {
 		return err
 	}
-	return c.serve(ss.Context(), func(ctx context.Context) error {
+	return c.serve(ss.Context(), h.watched(func(ctx context.Context) error {
 		return handler(srv, &serverStream{ss, ctx, c, info.IsClientStream})
-	})
+	}))
+}
+
+// watched is run under the Watch, if there is one.
+func (h *serverSide) watched(run func(context.Context) error) func(context.Context) error {
+	if h.Watch == nil {
+		return run
+	}
+	return func(ctx context.Context) (err error) {
+		h.Watch.Do(ctx, func(ctx context.Context) { err = run(ctx) })
+		return err
+	}
 }
 
 // serverStream is a stream with what travels with the request in its context.

@@ -13,9 +13,12 @@ import (
 	"github.com/surefoot-go/surefoot/vitals"
 )
 
-// Findings returns what is wrong with this process right now, as /debug/vitals
-// does: none before Run and after it. Safe for concurrent use.
-func (s *Service) Findings() []vitals.Finding { return s.vitals.Findings() }
+// Watch returns what watches this process while Run runs: its Findings, which
+// are none before and after, and its Do, by which findings name requests. HTTP
+// handlers have that already, a gRPC server gets it by its field Watch:
+//
+//	grpcx.Server{Service: s.Name, Observe: s.Observe(), Door: s.Door(), Watch: s.Watch()}
+func (s *Service) Watch() *vitals.Watch { return &s.vitals }
 
 // watchVitals watches this process until the returned function is called, which
 // waits for the end of it and so for the last report.

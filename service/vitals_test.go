@@ -69,7 +69,7 @@ func TestFindsLeak(t *testing.T) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
-	for deadline := time.Now().Add(20 * time.Second); len(s.Findings()) == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); len(s.Watch().Findings()) == 0 && time.Now().Before(deadline); {
 		req, _ := http.NewRequest("POST", "http://order/orders", nil)
 		req.Header.Set("traceparent", "00-"+id+"-00f067aa0ba902b7-01")
 		<-tick.C
@@ -79,7 +79,7 @@ func TestFindsLeak(t *testing.T) {
 		}
 		_ = resp.Body.Close()
 	}
-	found := s.Findings()
+	found := s.Watch().Findings()
 	stop()
 	if err := ended.Wait(); err != nil {
 		t.Error(err)

@@ -136,7 +136,7 @@ func (p *process) serveGRPC(ctx context.Context, register func(grpc.ServiceRegis
 		return errors.Join(err, health.Close())
 	}
 	p.svc.Listener = health
-	srv := grpc.NewServer(append(grpcx.Server{Service: p.name, Observe: p.svc.Observe(), Door: p.svc.Door()}.Options(),
+	srv := grpc.NewServer(append(grpcx.Server{Service: p.name, Observe: p.svc.Observe(), Door: p.svc.Door(), Watch: p.svc.Watch()}.Options(),
 		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), // small messages, many processes
 		grpc.MaxRecvMsgSize(1<<20))...)
 	register(srv)

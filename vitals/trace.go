@@ -23,7 +23,7 @@ const (
 // with a plain go statement, carry the trace id of ctx as the pprof label
 // trace_id, so that a finding can name a request that left a goroutine
 // behind. Otherwise it costs one atomic read. Package service does it for each
-// HTTP handler; do it in an interceptor for gRPC. A nil Watch only runs fn.
+// HTTP handler, grpcx.Server with its field Watch. A nil Watch only runs fn.
 func (w *Watch) Do(ctx context.Context, fn func(context.Context)) {
 	if w == nil || w.armed.Load() <= 0 || w.armed.Add(-1) < 0 {
 		fn(ctx)

@@ -65,6 +65,9 @@ func leak(ctx context.Context, s *system) error {
 	if !strings.HasSuffix(seen.Blocked, leakAt) {
 		return s.failed(say{"the finding names %s, not %s", "所指位置是 %s，而非 %s"}, seen.Blocked, leakAt)
 	}
+	if seen.TraceID == "" {
+		return s.failed(say{"the finding names no request that left a goroutine behind", "没有给出任何一个泄漏协程的请求"})
+	}
 	if most := after.Sent - before.Sent; seen.Count <= 0 || seen.Count > most {
 		return s.failed(say{"the finding counts %d goroutines after %d orders", "称泄漏了 %d 个协程，而只有 %d 单"}, seen.Count, most)
 	}

@@ -103,6 +103,7 @@ type finding struct {
 	Count   int64  `json:"count"`
 	Blocked string `json:"blocked"`
 	Creator string `json:"creator"`
+	TraceID string `json:"traceId"`
 	Text    string `json:"text"`
 	TextZh  string `json:"textZh"`
 }
