@@ -2,7 +2,6 @@ package pipe
 
 import (
 	"context"
-	"sync"
 
 	"github.com/surefoot-go/surefoot/errs"
 )
@@ -87,7 +86,19 @@ type op struct {
 	at   uint64 // what accepted became
 }
 
-var ops = sync.Pool{New: func() any { return &op{done: make(chan struct{}, 1)} }}
+// call returns an op for data. A session keeps a few, and not the process: a
+// Go channel must not leave the testing/synctest bubble it was made in.
+func (s *session) call(data []byte) *op {
+	if n := len(s.idle); n > 0 {
+		o := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		o.data, o.err = data, nil
+		return o
+	}
+	return &op{data: data, done: make(chan struct{}, 1)}
+}
+
+const mostIdle = 64
 
 // wait is a call that waits until the first at messages are released.
 type wait struct {
@@ -165,8 +176,7 @@ func (c *Channel) Send(ctx context.Context, data []byte) error {
 			return nil
 		}
 	} else {
-		o := ops.Get().(*op)
-		o.data, o.err = data, nil
+		o := s.call(data)
 		c.ops.push(o)
 		if !c.opt.Ack && c.clear(len(data)) {
 			s.touch(c) // only room in the buffer is missing
@@ -175,12 +185,14 @@ func (c *Channel) Send(ctx context.Context, data []byte) error {
 		s.mu.Unlock()
 		err := c.await(ctx, o)
 		at = o.at
-		o.data = nil
-		ops.Put(o)
+		s.mu.Lock()
+		if o.data = nil; len(s.idle) < mostIdle {
+			s.idle = append(s.idle, o)
+		}
 		if err != nil || !unbuffered {
+			s.mu.Unlock()
 			return err
 		}
-		s.mu.Lock()
 	}
 	return c.until(ctx, at, "pipe.Send") // unlocks
 }

@@ -12,7 +12,8 @@ type Options struct {
 	// Capacity is how many messages may be sent and not yet taken from C, as
 	// in make(chan T, Capacity); 0 means 64, at most 65536 are kept to.
 	// Negative means unbuffered: Send returns when the message was taken, or
-	// with Manual acknowledged.
+	// with Manual acknowledged. A sender that has used up the window hears of
+	// room when half of it was taken, so that a message of credit serves many.
 	Capacity int
 	// Bytes bounds the same in bytes; 0 or negative means 4 MiB. One message is always
 	// let through. A channel takes this much memory on the receiving side if

@@ -36,6 +36,7 @@ type session struct {
 	last    uint32 // the highest number seen
 	conn    *attached
 	ready   fifo
+	idle    []*op // to be used again
 	replies []reply
 	ended   error // why it is gone for good
 	empty   chan struct{}
