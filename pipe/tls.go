@@ -48,8 +48,11 @@ func (t TLS) load() (*tlsPair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if now := time.Now(); now.After(cert.Leaf.NotAfter) {
+	switch now := time.Now(); {
+	case now.After(cert.Leaf.NotAfter):
 		return nil, fmt.Errorf("certificate in %s ended at %s", t.Cert, cert.Leaf.NotAfter.Format(time.RFC3339))
+	case now.Before(cert.Leaf.NotBefore):
+		return nil, fmt.Errorf("certificate in %s begins at %s", t.Cert, cert.Leaf.NotBefore.Format(time.RFC3339))
 	}
 	raw, err := os.ReadFile(t.CA)
 	if err != nil {

@@ -14,17 +14,18 @@ import (
 )
 
 // Files is a value read from files. What cannot be read keeps the value before
-// it. Safe for concurrent use; it must not be copied after the first Get.
+// it, and is tried again: what was wrong need not be the content. Safe for concurrent use; it must not be copied after the first Get.
 type Files[T any] struct {
 	Paths []string
 	Load  func() (T, error) // reads the files; one call at a time
 	Every time.Duration     // they are looked at at most this often; 0 means 1s, negative each time
-	Tell  func(error)       // of a change that could not be read, once for each; nil means nobody
+	Tell  func(error)       // of a change that could not be read, once for each and each reason; nil means nobody
 
 	mu     sync.Mutex
 	value  T
 	have   bool
 	stamps []os.FileInfo
+	bad    string // why the files, as they are, cannot be used; empty if they can
 	looked time.Time
 }
 
@@ -42,18 +43,20 @@ func (f *Files[T]) Get() (T, error) {
 	}
 	f.looked = now
 	stamps, err := stat(f.Paths) // before reading, so that a change in between is seen next time
-	if f.have && err == nil && same(stamps, f.stamps) {
+	if f.have && err == nil && f.bad == "" && same(stamps, f.stamps) {
 		return f.value, nil
 	}
-	told := f.have && err != nil && f.stamps == nil
 	var value T
 	if err == nil {
 		value, err = f.Load()
 	}
-	f.stamps = stamps
 	if err == nil {
-		f.value, f.have = value, true
-	} else if f.have {
+		f.value, f.have, f.stamps, f.bad = value, true, stamps, ""
+		return f.value, nil
+	}
+	told := f.bad == err.Error() && same(stamps, f.stamps)
+	f.stamps, f.bad = stamps, err.Error()
+	if f.have {
 		if !told && f.Tell != nil {
 			f.Tell(err)
 		}
