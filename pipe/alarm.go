@@ -20,6 +20,7 @@ const (
 	causeFlood        seal.Cause = "flood"        // too many handshakes
 	causeTLS          seal.Cause = "tls"          // no TLS handshake, or a certificate that is not good
 	causeUnauthorised seal.Cause = "unauthorised" // a peer or a topic that the policy refuses
+	causeResume       seal.Cause = "resume"       // a session that somebody else wants to go on with
 	causeFiles        seal.Cause = "files"        // a file of keys or certificates that changed and cannot be used
 )
 

@@ -77,6 +77,24 @@ func newDoor(s Security, o observe.Sinks) (*door, error) {
 // bad tells of a file that changed and cannot be used: the one before stays.
 func (d *door) bad(err error) { d.refuse(causeFiles, nil, err.Error()) }
 
+// watch looks at the file of keys until ctx ends, so that a key that was taken
+// out of it ends its connections though nobody shakes hands.
+func (d *door) watch(ctx context.Context) error {
+	if d.file == nil {
+		return nil
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			d.file.Get() // it keeps what it has, loudly
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 func (d *door) config(timeout time.Duration) seal.Config {
 	if d.file != nil {
 		d.file.Get() // it keeps what it has, loudly

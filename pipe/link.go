@@ -123,6 +123,8 @@ func (k *Link) Open(ctx context.Context, topic string, o Options) (*Channel, err
 
 // run keeps the connection up.
 func (k *Link) run(ctx context.Context) error {
+	watching := safe.Go(ctx, "pipe keys", k.door.watch)
+	defer watching.Wait()
 	addrs := strings.Split(k.Addr, ",")
 	base, most := or(k.Base, 100*time.Millisecond), or(k.Cap, 5*time.Second)
 	wait := base

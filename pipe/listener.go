@@ -10,7 +10,6 @@ import (
 
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/observe"
-	"github.com/surefoot-go/surefoot/pipe/seal"
 	"github.com/surefoot-go/surefoot/safe"
 )
 
@@ -217,6 +216,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	defer context.AfterFunc(ctx, l.stop)()
 	closing := context.AfterFunc(l.work, func() { l.ln.Close() })
 	defer closing()
+	watching := safe.Go(l.work, "pipe keys", l.door.watch)
 	err := l.accept()
 	if l.work.Err() != nil {
 		err = nil
@@ -224,6 +224,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	l.stop()
 	l.ln.Close()
 	l.finish()
+	watching.Wait()
 	return err
 }
 
@@ -344,10 +345,6 @@ func (l *Listener) guest(ctx context.Context, id [16]byte, peer Peer, resume boo
 	l.sessions[id] = g
 	return g, false
 }
-
-// causeResume is the alarm for a session that somebody else wants to go on
-// with.
-const causeResume seal.Cause = "resume"
 
 // same says whether two connections are of the same peer. The key may have
 // been rotated in between.
