@@ -398,6 +398,35 @@ func TestReportMayLock(t *testing.T) {
 	}
 }
 
+// What gives way at a bound is counted.
+func TestLimited(t *testing.T) {
+	checked(t, locks.Checks{Order: true, Hold: -1, Wait: -1})
+	a, b := locks.Mutex{Name: "a"}, locks.Mutex{Name: "b"}
+	for i := range 10 {
+		together(&locks.Mutex{Name: fmt.Sprint("gate", i)}, &a, &b)()
+	}
+	if got, want := locks.Limited(), (locks.Limits{Displaced: 2}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	together(&a, &b)() // stands for all of them
+	for i := range 10 {
+		together(&locks.Mutex{Name: fmt.Sprint("gate", i)}, &a, &b)()
+	}
+	if got := locks.Limited().Displaced; got != 2 {
+		t.Errorf("%d displaced", got)
+	}
+	a.Lock()
+	for range 20000 {
+		var m locks.Mutex
+		m.Lock()
+		m.Unlock()
+	}
+	a.Unlock()
+	if got, want := locks.Limited(), (locks.Limits{Displaced: 2, Relearned: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // Many goroutines, all in order: nothing is found, and nothing is left behind.
 func TestNothingToFind(t *testing.T) {
 	f := checked(t, locks.Checks{Order: true, Owner: true})

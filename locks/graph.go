@@ -93,6 +93,16 @@ type graph struct {
 	in      map[uint64][]*edge            // for reading: by class taken
 	writers map[uint64][]*taking          // who waited to write, by class
 	next    int                           // which variant gives way to a new one
+	limits  Limits
+}
+
+// Limits counts where checks have come to a bound since they were turned on: a
+// possible deadlock may have been missed there. It does not count cycles of more than 8
+// goroutines, nor locks that one goroutine locks and another unlocks: they are never judged.
+type Limits struct {
+	Relearned uint64 // what was learned was forgotten, at 20000 pairs of locks
+	Displaced uint64 // a way to take a pair of locks gave way to another, at 8 that differ in what else is held
+	Searches  uint64 // searches given up, at 20000 steps
 }
 
 // cycle is a possible deadlock.
@@ -134,12 +144,16 @@ func (gr *graph) learn(t *taking, edges []*edge) []cycle {
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
 	if gr.out == nil || gr.edges >= maxEdges {
+		if gr.out != nil {
+			gr.limits.Relearned++
+		}
 		gr.edges, gr.out = 0, map[uint64]map[uint64][]*edge{}
 		gr.in, gr.writers = map[uint64][]*edge{}, map[uint64][]*taking{}
 	}
 	var found []cycle
 	if t.writes() && !gr.knownWriter(t) {
-		gr.writers[t.k.class] = put(gr, gr.writers[t.k.class], t)
+		all := slices.DeleteFunc(gr.writers[t.k.class], func(o *taking) bool { return within(t.held, o.held) })
+		gr.writers[t.k.class] = put(gr, all, t)
 		for _, e := range gr.in[t.k.class] {
 			if c, ok := gr.find(e); ok && e.problem == nil {
 				found = append(found, c)
@@ -154,7 +168,8 @@ func (gr *graph) learn(t *taking, edges []*edge) []cycle {
 		if gr.out[from] == nil {
 			gr.out[from] = map[uint64][]*edge{}
 		}
-		gr.out[from][to] = put(gr, gr.out[from][to], e)
+		all := slices.DeleteFunc(gr.out[from][to], func(o *edge) bool { return e.covers(o) })
+		gr.out[from][to] = put(gr, all, e)
 		if e.how == reading {
 			gr.in[to] = append(gr.in[to], e)
 		}
@@ -172,7 +187,7 @@ func put[T any](gr *graph, all []T, v T) []T {
 		return append(all, v)
 	}
 	gr.next++
-	all = slices.Clone(all)
+	gr.limits.Displaced++
 	all[gr.next%maxVariants] = v
 	return all
 }
@@ -191,15 +206,56 @@ func (gr *graph) find(e *edge) (cycle, bool) {
 		s.parties = []party{p, p} // two that do the same
 	default:
 		s.parties = []party{p}
-		return s.cycle, s.from(e)
+		s.left = gr.distances(e)
+		for s.limit = 2; s.limit <= maxCycle; s.limit++ { // the shortest is the one to tell
+			if s.from(e) {
+				return s.cycle, true
+			}
+		}
+		if s.steps > maxSteps {
+			gr.limits.Searches++
+		}
+		return cycle{}, false
 	}
 	ok := s.meet(e.k.class, e.how, e.holds().how, func() bool { s.close(); return true })
 	return s.cycle, ok
 }
 
+// distances returns how many edges it is at least from each class to the one where e
+// begins; a class from where there is no way, or none short enough for a cycle, is left out.
+func (gr *graph) distances(e *edge) map[uint64]int {
+	home := e.holds().k.class
+	back := map[uint64][]uint64{}
+	seen := map[uint64]bool{e.k.class: true}
+	for todo := []uint64{e.k.class}; len(todo) > 0; todo = todo[1:] {
+		for to, variants := range gr.out[todo[0]] {
+			if len(variants) == 0 {
+				continue
+			}
+			back[to] = append(back[to], todo[0])
+			if !seen[to] && to != home {
+				seen[to] = true
+				todo = append(todo, to)
+			}
+		}
+	}
+	left := map[uint64]int{home: 0}
+	for todo := []uint64{home}; len(todo) > 0; todo = todo[1:] {
+		for _, from := range back[todo[0]] {
+			if _, ok := left[from]; !ok && left[todo[0]] < maxCycle {
+				left[from] = left[todo[0]] + 1
+				todo = append(todo, from)
+			}
+		}
+	}
+	return left
+}
+
 // search is a walk along edges back to where the first began.
 type search struct {
 	*graph
+	left    map[uint64]int // as of distances
+	limit   int            // edges in a cycle
 	first   *edge
 	path    []*edge
 	parties []party
@@ -216,7 +272,8 @@ func (s *search) close() {
 func (s *search) from(e *edge) bool {
 	home := s.first.holds().k.class
 	for to, variants := range s.out[e.k.class] {
-		if to == e.k.class || to != home && (len(s.path) >= maxCycle-1 || s.visited(to)) {
+		left, ok := s.left[to]
+		if !ok || len(s.path)+1+left > s.limit || to == e.k.class || to != home && s.visited(to) {
 			continue
 		}
 		for _, n := range variants {

@@ -219,7 +219,7 @@ func TestModelOfRings(t *testing.T) {
 			}
 			i := slices.IndexFunc(f.all, func(p locks.Problem) bool { return p.Kind == locks.KindOrder })
 			if i < 0 {
-				t.Fatalf("%d acts that can deadlock were not told: found %q", len(acts), f.kinds())
+				t.Fatalf("%d acts that can deadlock were not told: found %q, %+v", len(acts), f.kinds(), locks.Limited())
 			}
 			if n := len(f.all[i].Stacks); n < 4 {
 				t.Errorf("%d stacks", n)
