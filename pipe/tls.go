@@ -150,16 +150,51 @@ func (c *tlsConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// gather is a connection that collects what is written between hold and flush.
+// gather is a connection that collects what is written between hold and flush,
+// and reads ahead. Reading is for one goroutine at a time.
 type gather struct {
 	net.Conn
 	mu   sync.Mutex
 	held bool
 	buf  []byte
+
+	in   []byte // in[r:w] came and was not read
+	r, w int
 }
 
 // mostGathered is what a gather collects before it writes.
 const mostGathered = 512 << 10
+
+// How much a gather reads at a time, at first and once more has come than that:
+// crypto/tls asks for little more than a record, at most 16 KiB, and each would
+// be a system call. With it messages of 64 KiB cost a tenth less processor time
+// (go run ./bench/pipes -sizes 65536 -loads=false -idle 0 -out -).
+const (
+	readFirst = 4 << 10
+	readAhead = 64 << 10
+)
+
+// Read reads what came already, or else waits for more.
+func (g *gather) Read(b []byte) (int, error) {
+	if g.r == g.w {
+		if len(b) >= readAhead {
+			return g.Conn.Read(b)
+		}
+		switch {
+		case g.in == nil:
+			g.in = make([]byte, readFirst)
+		case g.w == len(g.in) && g.w < readAhead:
+			g.in = make([]byte, readAhead)
+		}
+		n, err := g.Conn.Read(g.in)
+		if g.r, g.w = 0, n; n == 0 {
+			return 0, err // with n > 0 the next Read meets it again
+		}
+	}
+	n := copy(b, g.in[g.r:g.w])
+	g.r += n
+	return n, nil
+}
 
 func (g *gather) hold() {
 	g.mu.Lock()
