@@ -108,6 +108,9 @@ func traces() map[string][]int {
 
 // TestHitRatio prints the part of hits, and holds ours against plain LRU.
 func TestHitRatio(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: takes minutes under the race detector; the second pass does it without")
+	}
 	const size = 4000
 	for name, keys := range traces() {
 		ratio := map[string]float64{}
