@@ -110,10 +110,10 @@ func counted(name string) *counter {
 // wait is counted, from the failed attempt to the lock; locks that were free cost
 // and count nothing.
 type Contention struct {
-	Name    string        // Name of the locks, or the place where an unnamed one was first waited for
-	Waits   uint64        // how often
-	Wait    time.Duration // how long in all
-	Longest time.Duration // the longest wait
+	Name    string        `json:"name"`      // Name of the locks, or the place where an unnamed one was first waited for
+	Waits   uint64        `json:"waits"`     // how often
+	Wait    time.Duration `json:"waitNs"`    // how long in all
+	Longest time.Duration `json:"longestNs"` // the longest wait
 }
 
 // Contended returns the names that were waited for since the process began, the

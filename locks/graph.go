@@ -100,9 +100,9 @@ type graph struct {
 // possible deadlock may have been missed there. It does not count cycles of more than 8
 // goroutines, nor locks that one goroutine locks and another unlocks: they are never judged.
 type Limits struct {
-	Relearned uint64 // what was learned was forgotten, at 20000 pairs of locks
-	Displaced uint64 // a way to take a pair of locks gave way to another, at 8 that differ in what else is held
-	Searches  uint64 // searches given up, at 20000 steps
+	Relearned uint64 `json:"relearned"` // what was learned was forgotten, at 20000 pairs of locks
+	Displaced uint64 `json:"displaced"` // a way to take a pair of locks gave way to another, at 8 that differ in what else is held
+	Searches  uint64 `json:"searches"`  // searches given up, at 20000 steps
 }
 
 // cycle is a possible deadlock.

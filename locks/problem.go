@@ -21,19 +21,19 @@ const (
 
 // Problem is what a checked lock found.
 type Problem struct {
-	Kind   string        // one of the Kind constants
-	Name   string        // the lock that was being taken, held or unlocked
-	Other  string        // the other lock of an order; "" when there is none
-	For    time.Duration // how long, for KindHold and KindWait: the longest so far
-	Count  uint64        // how often it was seen so far at these places
-	Stacks []Stack       // the goroutines that take part, the one found last first
-	Text   string        // all of it but the stacks, in a sentence
+	Kind   string        `json:"kind"`            // one of the Kind constants
+	Name   string        `json:"name"`            // the lock that was being taken, held or unlocked
+	Other  string        `json:"other,omitempty"` // the other lock of an order; "" when there is none
+	For    time.Duration `json:"forNs,omitempty"` // how long, for KindHold and KindWait: the longest so far
+	Count  uint64        `json:"count"`           // how often it was seen so far at these places
+	Stacks []Stack       `json:"stacks"`          // the goroutines that take part, the one found last first
+	Text   string        `json:"text"`            // all of it but the stacks, in a sentence
 }
 
 // Stack says what a goroutine did, and where.
 type Stack struct {
-	Text  string // "goroutine 7 locks cart", for example
-	Trace string // function and file:line by turns, innermost first
+	Text  string `json:"text"`  // "goroutine 7 locks cart", for example
+	Trace string `json:"trace"` // function and file:line by turns, innermost first
 }
 
 // maxProblems bounds the problems that are told apart.

@@ -132,5 +132,6 @@ func debugLocks(w http.ResponseWriter, _ *http.Request) error {
 	return httpx.Write(w, http.StatusOK, struct {
 		Contended []locks.Contention `json:"contended"`
 		Problems  []locks.Problem    `json:"problems"`
-	}{append([]locks.Contention{}, locks.Contended()...), append([]locks.Problem{}, locks.Problems()...)})
+		Limited   locks.Limits       `json:"limited"` // what a search for problems may have missed
+	}{append([]locks.Contention{}, locks.Contended()...), append([]locks.Problem{}, locks.Problems()...), locks.Limited()})
 }

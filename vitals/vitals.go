@@ -16,6 +16,10 @@
 // the program is in what it reports, only functions, places and counts, besides
 // trace ids and the names given to safe.Go.
 //
+// It does not turn on the runtime's block profile, which costs each blocking
+// operation: where goroutines are blocked, and for how long, the dump says too.
+// How often the collector runs is a metric; a finding is what that costs.
+//
 // It stops nothing and kills nothing, does not see other processes, and is no
 // profiler: see /debug/pprof of package service. Connections that others opened
 // and leave idle are no leak here; it watches their descriptors.
