@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,17 +61,11 @@ func beChild(ctx context.Context, role string, stdin io.Reader, stdout io.Writer
 	if err := in.Decode(&s); err != nil {
 		return err
 	}
-	if s.Profile != "" {
-		f, err := os.Create(s.Profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	profiled, err := command.Profile(s.Profile)
+	if err != nil {
+		return err
 	}
+	defer profiled()
 	ballast := make([]byte, s.Heap<<20) // never touched: it counts as heap and takes no memory
 	defer runtime.KeepAlive(ballast)
 	obey, addr, stop, err := begin(ctx, role, s)

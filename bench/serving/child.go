@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -38,17 +37,11 @@ func serveChild(ctx context.Context, name, profile string, stdin io.Reader, stdo
 	if err != nil {
 		return err
 	}
-	if profile != "" {
-		f, err := os.Create(profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	profiled, err := command.Profile(profile)
+	if err != nil {
+		return err
 	}
+	defer profiled()
 	s, err := start(ctx, l)
 	if err != nil {
 		return err

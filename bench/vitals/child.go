@@ -152,22 +152,20 @@ func newLab(k kernel) (l *lab, stop func(), err error) {
 	return l, func() { in.Close(); _ = cmd.Process.Kill(); _ = cmd.Wait() }, nil
 }
 
-func kernelOf(id string) (kernel, error) {
+// labOf returns the kernel called id, and what it needs around it.
+func labOf(id string) (k kernel, l *lab, stop func(), err error) {
 	i := slices.IndexFunc(kernels, func(k kernel) bool { return k.id == id })
 	if i < 0 {
-		return kernel{}, fmt.Errorf("no kernel %q", id)
+		return k, nil, nil, fmt.Errorf("no kernel %q", id)
 	}
-	return kernels[i], nil
+	l, stop, err = newLab(kernels[i])
+	return kernels[i], l, stop, err
 }
 
 // watchKernel puts requests of a kernel under a watch, 20 a second times Speed,
 // until the first finding about goroutines or the end.
 func watchKernel(ctx context.Context, o order) (a answer, err error) {
-	k, err := kernelOf(o.Kernel)
-	if err != nil {
-		return a, err
-	}
-	l, stop, err := newLab(k)
+	k, l, stop, err := labOf(o.Kernel)
 	if err != nil {
 		return a, err
 	}
@@ -233,11 +231,7 @@ func marked(site, id string) bool {
 // testKernel makes some requests as a test would, and asks goleak and
 // vitalstest what is left.
 func testKernel(_ context.Context, o order) (a answer, err error) {
-	k, err := kernelOf(o.Kernel)
-	if err != nil {
-		return a, err
-	}
-	l, stop, err := newLab(k)
+	k, l, stop, err := labOf(o.Kernel)
 	if err != nil {
 		return a, err
 	}

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 
 func TestQuick(t *testing.T) {
 	if testing.Short() {
-		t.Skip("some seconds")
+		t.Skip("SKIPPED: takes some seconds; the second pass does it")
 	}
 	var out, log strings.Builder
 	if err := run(t.Context(), []string{"-quick", "-out", "-"}, &out, &log); err != nil {
