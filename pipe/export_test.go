@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/surefoot-go/surefoot/pipe/seal"
@@ -106,4 +107,23 @@ func Play(dialer, ack bool, connections [][][]byte, resumed uint64) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// Running has l listen, and serve until the test ends.
+func Running(t testing.TB, l *Listener) {
+	t.Helper()
+	if err := l.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := l.Serve(ctx); err != nil {
+			t.Error("Serve:", err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		served.Wait()
+	})
 }

@@ -64,18 +64,7 @@ func ringing(t testing.TB, s Security, y *tally) *Listener {
 		}
 		return nil
 	})
-	if err := l.Listen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- l.Serve(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error("Serve:", err)
-		}
-	})
+	Running(t, l)
 	return l
 }
 

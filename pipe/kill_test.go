@@ -159,11 +159,7 @@ func TestKilledReceiver(t *testing.T) {
 	next := 1000 + rng.IntN(1000)
 	for i := range n {
 		if i == next {
-			// The child goes on while it dies, so that it has written down
-			// what it did not come to acknowledge.
-			died := make(chan struct{})
-			go func() { kill(); close(died) }()
-			<-died
+			kill() // in the midst of what it has not acknowledged yet
 			kill = child(t, "listener", addr, k, file)
 			next += n/kills - 500 + rng.IntN(1000)
 		}

@@ -31,18 +31,7 @@ func serve(t testing.TB, l *pipe.Listener) string {
 		l.Addr = "127.0.0.1:0"
 	}
 	l.Observe = quiet
-	if err := l.Listen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- l.Serve(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error("Serve:", err)
-		}
-	})
+	pipe.Running(t, l)
 	return l.Bound().String()
 }
 

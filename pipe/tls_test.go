@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -175,10 +176,15 @@ func TestTLSRefusesServers(t *testing.T) {
 			}
 			near, far := across(t)
 			cert := shown(t, c.by.write(t, t.TempDir(), c.cert))
-			go tls.Server(far, &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: c.most}).Handshake()
+			var server sync.WaitGroup
+			server.Go(func() {
+				tls.Server(far, &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: c.most}).Handshake() // fails, or is refused
+			})
 			if _, _, err := client.dial(context.Background(), near, "payment"); !c.want(err) {
 				t.Errorf("%T: %v", err, err)
 			}
+			near.Close()
+			server.Wait()
 			y.took(t, client, causeTLS, far.LocalAddr().String())
 		})
 	}
