@@ -69,9 +69,9 @@ type Settings struct {
 	// process's limit are one in any case.
 	Descriptors int
 	// Timers is how many have to be alive, by an estimate from the heap profile,
-	// and more each ten minutes three times running; 0 means 100000, about 20 MB
-	// with what they hold; negative means they are not watched. The runtime does
-	// not count them.
+	// and more each ten minutes three times running; 0 means 100000, a hundred for
+	// each goroutine that would be a finding; negative means they are not watched.
+	// The runtime does not count them.
 	Timers int
 	// GCShare is how much of the processors' time the garbage collector may take
 	// over a minute; 0 means 0.25, what the runtime allots to its background
