@@ -304,8 +304,8 @@ func dropLang(args []string) []string {
 	return args
 }
 
-// pad fills text up to width columns; a Chinese letter takes two.
-func pad(text string, width int) string {
+// width is how many columns text takes; a Chinese letter takes two.
+func width(text string) int {
 	n := 0
 	for _, r := range text {
 		n++
@@ -313,5 +313,10 @@ func pad(text string, width int) string {
 			n++
 		}
 	}
-	return text + strings.Repeat(" ", max(width-n, 0))
+	return n
+}
+
+// pad fills text up to that many columns.
+func pad(text string, columns int) string {
+	return text + strings.Repeat(" ", max(columns-width(text), 0))
 }

@@ -30,6 +30,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func commands() []command {
 	return []command{
 		demoCommand(), upCommand(), topologyCommand(), routeCommand(), incidentsCommand(),
+		configCommand(), instancesCommand(),
 		shopCommand(), versionCommand(),
 	}
 }

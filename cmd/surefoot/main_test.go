@@ -79,7 +79,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"", "demo", "up", "topology", "route", "incidents", "shop", "version"} {
+	for _, name := range []string{"", "demo", "up", "topology", "route", "incidents", "config", "instances", "shop", "version"} {
 		for _, lang := range []string{"en", "zh"} {
 			args := []string{"--lang", lang, "--help"}
 			if name != "" {
