@@ -94,6 +94,21 @@ export const vitals = (name) => ({
   instances: [{ instance: name + '-1', version: 'v1', findings: 0 }],
 })
 
+export const config = (name) => name !== 'payment' ? { service: name, keys: null, applied: null, pushes: null } : {
+  service: name,
+  keys: [
+    { key: 'client/bank', value: '{"timeout":"900ms","retry":{"max":1}}', revision: 118, by: 'ana', why: 'the bank is slow today', at: iso(Date.now() - minutes(42)), schema: true },
+    { key: 'limits', value: hostile, revision: 97, by: hostile, why: hostile, at: iso(Date.now() - minutes(900)), schema: false },
+  ],
+  applied: [1, 2, 3, 4].map((n) => ({ instance: 'payment-' + n, version: n === 4 ? 'v2' : 'v1', key: 'client/bank', revision: n === 1 ? 131 : 118, checked: n === 4 ? 118 : 131, refused: n === 4 ? 131 : 0 })),
+  pushes: [
+    { id: 'p-2', key: 'client/bank', stage: 'one', share: 0, instances: ['payment-1'], since: iso(Date.now() - 21_000), by: 'ana', why: 'give it more time', value: '{"timeout":"2s","retry":{"max":1}}', diff: [{ path: 'timeout', before: '900ms', after: '2s' }], state: 'running', reason: '', reasonZh: '' },
+    { id: 'p-1', key: 'limits', stage: 'share', share: 25, instances: [], since: iso(Date.now() - minutes(300)), by: 'li', why: '', value: '{}', diff: [{ path: 'max', before: '20', after: '' }], state: 'rolled_back', reason: 'error share 12.0 %, over 3 %, at those that run it', reasonZh: '使用新值的实例错误率 12.0 %，超过 3 %' },
+  ],
+}
+
+export const instances = (name) => name !== 'payment' ? null : [1, 2, 3, 4].map((n) => ({ service: name, id: 'payment-' + n, addr: '10.0.0.' + n + ':8080', version: n === 4 ? 'v2' : 'v1', zone: 'b', weight: 1, labels: null }))
+
 const opened = start - minutes(4)
 export const incidents = () => [
   {

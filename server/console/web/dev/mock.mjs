@@ -40,9 +40,11 @@ export function serve({ port = 0, empty = false } = {}) {
         return answer(res, 200, topology())
       case 'services': {
         if (sub === 'vitals' && !empty && fix.service(id)) return answer(res, 200, fix.vitals(id))
+        if (sub === 'config') return answer(res, 200, empty ? { service: id, keys: null, applied: null, pushes: null } : fix.config(id))
         const s = empty ? null : fix.service(id)
         return s ? answer(res, 200, s) : wrong(res, 404, 'not_found', 'no such service')
       }
+      case 'instances': return answer(res, 200, { instances: empty ? null : fix.instances(q.get('service')) })
       case 'query_range': return answer(res, 200, fix.range(q.get('query'), Number(q.get('start')), Number(q.get('end')), Number(q.get('step'))))
       case 'traces': {
         if (id === undefined) return q.get('service') === 'bank' ? wrong(res, 503, 'unavailable', 'the span store is busy; try again', ['this is a made-up failure']) : answer(res, 200, { traces: empty ? null : fix.traces(q) })

@@ -1,7 +1,7 @@
 // The one way to the control plane: GET and POST of /api/v1, with errors that
 // a person can read.
 import * as shape from './normalize'
-import type { Incident, LogRecord, Overview, Report, Series, Service, Topology, Trace, TraceSummary, Vitals } from './types'
+import type { Config, Incident, LogRecord, Overview, Registered, Report, Series, Service, Topology, Trace, TraceSummary, Vitals } from './types'
 
 export type Trouble =
   | { kind: 'unreachable' } // no answer at all
@@ -72,6 +72,8 @@ export const api = {
   topology: async (s?: AbortSignal): Promise<Topology> => shape.topology(await get('/topology', s)),
   service: async (name: string, s?: AbortSignal): Promise<Service> => shape.service(await get('/services/' + id(name), s)),
   vitals: async (name: string, s?: AbortSignal): Promise<Vitals> => shape.vitals(await get(`/services/${id(name)}/vitals`, s)),
+  config: async (name: string, s?: AbortSignal): Promise<Config> => shape.config(await get(`/services/${id(name)}/config`, s)),
+  instances: async (service: string, s?: AbortSignal): Promise<Registered[]> => shape.instances(await get('/instances' + query({ service }), s)),
   traces: async (q: Record<string, string | number | undefined>, s?: AbortSignal): Promise<TraceSummary[]> => shape.traces(await get('/traces' + query(q), s)),
   trace: async (trace: string, s?: AbortSignal): Promise<Trace> => shape.trace(await get('/traces/' + id(trace), s)),
   logs: async (q: Record<string, string | number | undefined>, s?: AbortSignal): Promise<LogRecord[]> => shape.logs(await get('/logs' + query(q), s)),

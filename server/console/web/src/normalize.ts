@@ -2,8 +2,9 @@
 // empty list, a missing number is 0, a wrong type is as good as missing: a page
 // must never break because one field did.
 import type {
-  Breaker, Candidate, Catalog, Edge, Finding, Hop, Incident, Ingest, Link, Lock, LogRecord, Node, NodeKind, Operation, Overview,
-  Report, Review, Route, Series, Service, Span, State, Stats, Symptom, Topology, Trace, TraceSummary, Version, Vitals,
+  Breaker, Candidate, Catalog, Change, Config, Edge, Finding, Hop, Incident, Ingest, Link, Lock, LogRecord, Node,
+  NodeKind, Operation, Overview, Push, Registered, Report, Review, Route, Series, Service, Span, State, Stats, Symptom,
+  Topology, Trace, TraceSummary, Version, Vitals,
 } from './types'
 
 type Obj = Record<string, unknown>
@@ -210,6 +211,36 @@ export function vitals(v: unknown): Vitals {
     instances: list(o['instances'], (i) => ({ instance: str(obj(i)['instance']), version: str(obj(i)['version']), findings: num(obj(i)['findings']) })),
   }
 }
+
+const change = (v: unknown): Change => ({ path: str(obj(v)['path']), before: str(obj(v)['before']), after: str(obj(v)['after']) })
+
+const push = (v: unknown): Push => {
+  const o = obj(v)
+  const state = str(o['state'])
+  return {
+    id: str(o['id']), key: str(o['key']), stage: str(o['stage']), share: num(o['share']), instances: strings(o['instances']), since: str(o['since']),
+    by: str(o['by']), why: str(o['why']), diff: list(o['diff'], change), reason: str(o['reason']), reasonZh: str(o['reasonZh']),
+    state: state === 'committed' || state === 'rolled_back' || state === 'aborted' ? state : 'running',
+  }
+}
+
+export function config(v: unknown): Config {
+  const o = obj(v)
+  return {
+    keys: list(o['keys'], (k) => ({
+      key: str(obj(k)['key']), value: str(obj(k)['value']), revision: num(obj(k)['revision']), by: str(obj(k)['by']), why: str(obj(k)['why']), at: str(obj(k)['at']),
+    })),
+    applied: list(o['applied'], (a) => ({
+      instance: str(obj(a)['instance']), version: str(obj(a)['version']), key: str(obj(a)['key']), revision: num(obj(a)['revision']), refused: num(obj(a)['refused']),
+    })),
+    pushes: list(o['pushes'], push),
+  }
+}
+
+export const instances = (v: unknown): Registered[] =>
+  list(obj(v)['instances'], (i) => ({
+    id: str(obj(i)['id']), addr: str(obj(i)['addr']), version: str(obj(i)['version']), zone: str(obj(i)['zone']), weight: num(obj(i)['weight']) || 1,
+  }))
 
 export const traces = (v: unknown): TraceSummary[] =>
   list(obj(v)['traces'], (t) => {

@@ -287,3 +287,56 @@ export interface Vitals {
   locks: Lock[]
   instances: { instance: string; version: string; findings: number }[]
 }
+
+export interface Change {
+  path: string
+  before: string // '' when it was not there
+  after: string
+}
+
+export interface Setting {
+  key: string
+  value: string // JSON; never holds a secret
+  revision: number
+  by: string
+  why: string
+  at: string
+}
+
+// What one process runs of one key.
+export interface Runs {
+  instance: string
+  version: string
+  key: string
+  revision: number // 0: nothing of the centre's
+  refused: number // 0: nothing
+}
+
+export interface Push {
+  id: string
+  key: string
+  stage: string // check, one, share or all
+  share: number // percent
+  instances: string[]
+  since: string
+  by: string
+  why: string
+  diff: Change[]
+  state: 'running' | 'committed' | 'rolled_back' | 'aborted'
+  reason: string
+  reasonZh: string
+}
+
+export interface Config {
+  keys: Setting[]
+  applied: Runs[]
+  pushes: Push[]
+}
+
+export interface Registered {
+  id: string
+  addr: string
+  version: string
+  zone: string
+  weight: number
+}

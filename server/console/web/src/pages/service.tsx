@@ -6,6 +6,7 @@ import { useLang, useT, word } from '../i18n'
 import { live } from '../live'
 import { safeHref } from '../markdown'
 import { Card, Empty, Fence, KindTag, Loading, Mark, ServiceLink, StateIcon, Tag, TroubleBox } from '../parts/basic'
+import { Instances, Settings } from '../parts/config'
 import { EdgeTable } from '../parts/edges'
 import { titleOf } from '../parts/incident'
 import { lazy } from '../parts/lazy'
@@ -28,6 +29,8 @@ export function Service({ name }: { name: string }) {
   const { data, trouble, reload } = useLoad(name, (s) => api.service(name, s), [], 3_000)
   const logs = useLoad(name, (s) => api.logs({ service: name, severity: 'WARN', limit: 30 }, s), [], 10_000)
   const vitals = useLoad(name, (s) => api.vitals(name, s), [found], 10_000)
+  const config = useLoad(name, (s) => api.config(name, s), [], 3_000)
+  const registered = useLoad(name, (s) => api.instances(name, s), [], 5_000)
   const [minutes, setMinutes] = useState(Number(recall('range') ?? 15))
   const pick = (n: number): void => {
     setMinutes(n)
@@ -82,6 +85,10 @@ export function Service({ name }: { name: string }) {
             ? <Findings data={vitals.data} charts={<VitalCharts service={name} minutes={minutes} stable={route?.stable ?? ''} canary={route?.canary ?? ''} />} />
             : vitals.trouble && vitals.trouble.kind !== 'notFound' ? <TroubleBox trouble={vitals.trouble} retry={vitals.reload} /> : null)}
           {!outside && vitals.data && <Locks locks={vitals.data.locks} seconds={vitals.data.windowSeconds} incomplete={vitals.data.incomplete} />}
+          {!outside && (config.data
+            ? (config.data.keys.length > 0 || config.data.applied.length > 0 || config.data.pushes.length > 0) && <Settings service={name} data={config.data} />
+            : config.trouble && config.trouble.kind !== 'notFound' ? <TroubleBox trouble={config.trouble} retry={config.reload} /> : null)}
+          {!outside && registered.data && registered.data.length > 0 && <Instances all={registered.data} />}
           <div class="columns">
             {now.versions.length > 0 && <Versions versions={now.versions} stable={route?.stable ?? ''} canary={route?.canary ?? ''} />}
             {!outside && <Breakers breakers={now.breakers} />}
