@@ -1,6 +1,7 @@
 // Package etcd is a small view of an etcd cluster: values with revisions,
 // writes that happen only when nobody was faster, a watch that does not lose
-// track, and keys that stay for as long as their process lives.
+// track, and keys that stay for as long as their process lives. On it stand
+// Registry, for package discovery, and Settings, for package config.
 //
 //	kv := &etcd.KV{Endpoints: []string{"127.0.0.1:2379"}}
 //	defer kv.Close()
@@ -51,12 +52,14 @@ type KV struct {
 	mu     sync.Mutex
 	client *clientv3.Client
 	closed bool
+	pulse  pulse
 }
 
 const (
 	defaultTimeout = 3 * time.Second
-	keepAlive      = 10 * time.Second // a dead peer is noticed within twice this
-	maxReconnect   = 2 * time.Second  // gRPC's own 120s would leave watchers deaf long after an outage
+	keepAlive      = 10 * time.Second // gRPC takes no less
+	keepAliveWait  = 3 * time.Second  // a dead peer is noticed within both
+	maxReconnect   = time.Second      // gRPC's own 120s would leave watchers deaf, and leases to end, long after an outage
 )
 
 // Item is one value. Revision is the cluster's revision at which it was last
@@ -66,6 +69,11 @@ type Item struct {
 	Value    []byte
 	Revision int64
 }
+
+// Full is the id of the error a write gets when the cluster's quota is used up
+// (etcd's alarm NOSPACE); reads, deletions, watches and what is registered
+// already go on.
+const Full = "store_full"
 
 // Any as a revision means "whatever is there".
 const Any int64 = -1
@@ -251,7 +259,7 @@ func (kv *KV) connect(op string) (*clientv3.Client, error) {
 		Username:             kv.Username,
 		Password:             kv.Password,
 		DialKeepAliveTime:    keepAlive,
-		DialKeepAliveTimeout: keepAlive,
+		DialKeepAliveTimeout: keepAliveWait,
 		Logger:               zap.NewNop(), // what matters comes back as an error
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnect},
@@ -298,7 +306,8 @@ func wrap(err error, op string) error {
 	case code == codes.OutOfRange:
 		kind, msg = errs.FailedPrecondition, "the revision asked for is no longer kept"
 	case code == codes.ResourceExhausted:
-		kind, msg = errs.Unavailable, "the coordination store is full"
+		return errs.New(errs.Unavailable, op, "the coordination store is full: it refuses writes until space is made; reading goes on").
+			ID(Full).Because(err)
 	case code == codes.PermissionDenied || code == codes.Unauthenticated:
 		kind, msg = errs.Forbidden, "the coordination store refused access"
 	}

@@ -20,8 +20,9 @@ type Keeping struct {
 	// TTL is how long the key outlives a process that died, in whole seconds,
 	// rounded up; 0 or negative means 10s. etcd takes no less than about 2s.
 	TTL time.Duration
-	// Told, if not nil, hears when the key is there and when it may not be, with
-	// the reason, from Keep's goroutine. The first call says that it is there.
+	// Told, if not nil, hears when the key is there, as read back, and when it may
+	// not be, with the reason, from Keep's goroutine and without repetition. The
+	// first call is false only if the first try failed.
 	Told func(there bool, err error)
 }
 
@@ -34,9 +35,10 @@ type Keeping struct {
 // dies. Whatever breaks that — an outage longer than TTL, a cluster that started
 // over, a lease or a key that somebody removed, a process that was stopped for a
 // while — it takes a new lease and writes the key anew, with pauses of full
-// jitter, 100 ms doubling to 5 s, for ever. Every TTL or so it looks whether the
-// key is really there. Of two that keep the same key each wins for a while, and
-// says so in its log: give every instance a key of its own.
+// jitter, 100 ms doubling to a third of TTL or 5 s, for ever: once the cluster
+// answers again, the key is there within one TTL. Every third of TTL it looks
+// whether the key is really there. Of two that keep the same key each wins for
+// a while, and says so in its log: give every instance a key of its own.
 func (kv *KV) Keep(ctx context.Context, key string, value []byte, how Keeping) error {
 	const op = "etcd.Keep"
 	if err := checkKey(op, key); err != nil {
@@ -46,7 +48,8 @@ func (kv *KV) Keep(ctx context.Context, key string, value []byte, how Keeping) e
 	if ttl <= 0 {
 		ttl = 10 * time.Second
 	}
-	k := keeper{kv: kv, key: key, value: value, ttl: max((ttl+time.Second-1)/time.Second, 1) * time.Second, told: how.Told}
+	ttl = max((ttl+time.Second-1)/time.Second, 1) * time.Second
+	k := keeper{kv: kv, key: key, value: value, ttl: ttl, most: min(ttl/3, backoffCap), told: how.Told}
 	defer k.leave(context.WithoutCancel(ctx))
 	for tries := 0; ; tries = min(tries+1, 30) {
 		began := time.Now()
@@ -60,11 +63,11 @@ func (kv *KV) Keep(ctx context.Context, key string, value []byte, how Keeping) e
 		if closed {
 			return errs.New(errs.Unavailable, op, "the connection to the coordination store is closed")
 		}
-		k.tell(false, err)
+		k.tell(away, err)
 		if time.Since(began) > k.ttl {
 			tries = 0
 		}
-		if retry.Wait(ctx, wait(tries)) != nil {
+		if retry.Wait(ctx, wait(tries, k.most)) != nil {
 			return errs.Wrap(ctx.Err(), op)
 		}
 	}
@@ -76,18 +79,31 @@ type keeper struct {
 	key   string
 	value []byte
 	ttl   time.Duration
+	most  time.Duration // longest pause between tries
 	told  func(bool, error)
-	there bool             // as it was told last
+	state state            // as it was told last
 	lease clientv3.LeaseID // 0 means none
 }
 
-func (k *keeper) tell(there bool, err error) {
-	if there == k.there {
+type state uint8
+
+const (
+	fresh state = iota // nothing was told yet
+	there
+	away
+)
+
+func (k *keeper) tell(now state, err error) {
+	before := k.state
+	if now == before {
 		return
 	}
-	k.there = there
+	k.state = now
 	level, text := slog.LevelInfo, "registered"
-	if !there {
+	switch {
+	case now == away && before == fresh:
+		level, text = slog.LevelWarn, "not registered yet; trying until it is"
+	case now == away:
 		level, text = slog.LevelWarn, "perhaps no longer registered; trying until it is"
 	}
 	attrs := []slog.Attr{slog.String("key", k.key)}
@@ -96,29 +112,34 @@ func (k *keeper) tell(there bool, err error) {
 	}
 	k.kv.log().LogAttrs(context.Background(), level, text, attrs...)
 	if k.told != nil {
-		k.told(there, err)
+		k.told(now == there, err)
 	}
 }
 
-// hold takes a lease, writes the key and refreshes both until that fails.
+// hold takes a lease, writes the key, reads it back and refreshes the lease
+// until any of these fails.
 func (k *keeper) hold(ctx context.Context) error {
 	if err := k.write(ctx); err != nil {
 		return err
 	}
-	k.tell(true, nil)
-	refreshed, looked := time.Now(), time.Now()
+	if _, err := k.look(ctx); err != nil {
+		return err
+	}
+	k.tell(there, nil)
+	refreshed := time.Now()
 	for tries := 0; ; {
 		next := k.ttl/3 - rand.N(k.ttl/12)
 		if tries > 0 {
-			next = min(next, wait(tries))
+			next = min(next, wait(tries, k.most))
 		}
 		if err := retry.Wait(ctx, next); err != nil {
 			return err
 		}
+		asked := time.Now()
 		err := k.refresh(ctx)
 		switch {
 		case err == nil:
-			tries, refreshed = 0, time.Now()
+			tries, refreshed = 0, asked
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			k.lease = 0
 			return err
@@ -128,18 +149,27 @@ func (k *keeper) hold(ctx context.Context) error {
 			tries++
 			continue
 		}
-		if time.Since(looked) > k.ttl {
-			if err := k.look(ctx); err != nil {
-				return err
-			}
-			looked = time.Now()
-		}
+		if answers, err := k.look(ctx); answers && err != nil {
+			return err
+		} // no answer: the next refresh finds out
 	}
+}
+
+// begin puts a limit on a call that leaves room for others within the lease: a
+// member that hangs must not cost it.
+func (k *keeper) begin(ctx context.Context) (*clientv3.Client, context.Context, context.CancelFunc, error) {
+	ctx, stop := context.WithTimeout(ctx, max(k.ttl/4, time.Second))
+	c, ctx, cancel, err := k.kv.begin(ctx, "etcd.Keep", k.key)
+	if err != nil {
+		stop()
+		return nil, nil, nil, err
+	}
+	return c, ctx, func() { cancel(); stop() }, nil
 }
 
 func (k *keeper) write(ctx context.Context) error {
 	const op = "etcd.Keep"
-	c, ctx, cancel, err := k.kv.begin(ctx, op, k.key)
+	c, ctx, cancel, err := k.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -167,7 +197,7 @@ func (k *keeper) write(ctx context.Context) error {
 // in clients that were cut off for long enough.
 func (k *keeper) refresh(ctx context.Context) error {
 	const op = "etcd.Keep"
-	c, ctx, cancel, err := k.kv.begin(ctx, op, k.key)
+	c, ctx, cancel, err := k.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -178,24 +208,25 @@ func (k *keeper) refresh(ctx context.Context) error {
 	return nil
 }
 
-// look says whether the key is there as it should be.
-func (k *keeper) look(ctx context.Context) error {
+// look reads the key back, as anybody would see it: whether the cluster
+// answers, and what is wrong with the key.
+func (k *keeper) look(ctx context.Context) (bool, error) {
 	const op = "etcd.Keep"
-	c, ctx, cancel, err := k.kv.begin(ctx, op, k.key)
+	c, ctx, cancel, err := k.begin(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer cancel()
 	resp, err := c.Get(ctx, k.key)
 	switch {
 	case err != nil:
-		return nil // away: refresh finds out
+		return false, wrap(err, op)
 	case len(resp.Kvs) == 0:
-		return errs.New(errs.NotFound, op, "somebody removed the key")
+		return true, errs.New(errs.NotFound, op, "somebody removed the key")
 	case resp.Kvs[0].Lease != int64(k.lease):
-		return errs.New(errs.Conflict, op, "somebody else keeps the same key").With("lease", strconv.FormatInt(resp.Kvs[0].Lease, 16))
+		return true, errs.New(errs.Conflict, op, "somebody else keeps the same key").With("lease", strconv.FormatInt(resp.Kvs[0].Lease, 16))
 	}
-	return nil
+	return true, nil
 }
 
 // leave gives the lease back, and the key with it. If that fails the key goes

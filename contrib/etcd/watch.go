@@ -33,12 +33,16 @@ type Event struct {
 	Key      string
 	Value    []byte // nil unless Put
 	Revision int64  // of the change; for a Delete found by listing, of the list
+	// More says that further changes of the same moment follow at once: the rest
+	// of one Commit, or of one listing, which ends with Synced.
+	More bool
 }
 
 const (
 	backoffBase = 100 * time.Millisecond
 	backoffCap  = 5 * time.Second
-	checkEvery  = 5 * time.Second // see followed; one count of keys each time
+	checkEvery  = 5 * time.Second // see followed
+	deaf        = 4 * checkEvery  // a watch that hears nothing for so long, while the cluster answers, is broken
 )
 
 // Watch calls fn with every item under prefix, then Synced, then every change
@@ -50,7 +54,19 @@ const (
 // and reports only the difference, deletions included, and Synced again. While
 // the cluster is away nothing is reported: what fn knows stays true as far as
 // anybody can tell.
+//
+// Changes made by one Commit come together: all but the last have More.
 func (kv *KV) Watch(ctx context.Context, prefix string, fn func(Event)) error {
+	return kv.watch(ctx, prefix, func(batch []Event) {
+		for _, e := range batch {
+			fn(e)
+		}
+	})
+}
+
+// watch is Watch by what came together. About every checkEvery, when nothing
+// came, it calls fn with nothing: what fn knows is still what the cluster holds.
+func (kv *KV) watch(ctx context.Context, prefix string, fn func([]Event)) error {
 	const op = "etcd.Watch"
 	if err := checkKey(op, prefix); err != nil {
 		return err
@@ -75,24 +91,24 @@ func (kv *KV) Watch(ctx context.Context, prefix string, fn func(Event)) error {
 			level = slog.LevelWarn // said once an outage, not at every try
 		}
 		kv.log().LogAttrs(ctx, level, "watch broken, listing again", slog.String("prefix", prefix), slog.Any("error", err))
-		if err := retry.Wait(ctx, wait(tries)); err != nil {
+		if err := retry.Wait(ctx, wait(tries, backoffCap)); err != nil {
 			return errs.Wrap(err, op)
 		}
 		tries = min(tries+1, 30)
 	}
 }
 
-// wait is the pause before try n+1: full jitter, but never nothing, so that a
-// watch the server closes at once can not spin.
-func wait(n int) time.Duration {
-	limit := min(backoffBase<<min(n, 10), backoffCap)
+// wait is the pause before try n+1: full jitter up to most, but never nothing,
+// so that a watch the server closes at once can not spin.
+func wait(n int, most time.Duration) time.Duration {
+	limit := min(backoffBase<<min(n, 10), most)
 	return limit/10 + rand.N(limit-limit/10)
 }
 
 type watcher struct {
 	kv       *KV
 	prefix   string
-	fn       func(Event)
+	fn       func([]Event)
 	known    map[string]int64 // key to the revision reported
 	cluster  uint64           // the cluster listed last
 	progress bool             // a change was reported, or the watch lived a while
@@ -118,6 +134,7 @@ func (w *watcher) follow(ctx context.Context) error {
 	changes := c.Watch(wctx, w.prefix, clientv3.WithPrefix(), clientv3.WithRev(rev+1))
 	check := time.NewTicker(checkEvery + rand.N(checkEvery/3))
 	defer check.Stop()
+	heard := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -129,39 +146,69 @@ func (w *watcher) follow(ctx context.Context) error {
 			if err := resp.Err(); err != nil {
 				return wrap(err, op) // a compaction too: listing again is the cure
 			}
-			for _, e := range resp.Events {
-				w.report(e)
-				rev = e.Kv.ModRevision
-			}
-			if resp.Header != nil {
-				rev = max(rev, resp.Header.Revision)
+			heard = time.Now()
+			rev = max(rev, resp.Header.Revision)
+			if batch := w.changes(resp.Events); len(batch) > 0 || resp.IsProgressNotify() {
+				w.fn(batch)
 			}
 		case <-check.C:
 			w.progress = true
-			if err := w.followed(ctx, c, rev); err != nil {
+			answers, err := w.followed(wctx, c, rev)
+			if err != nil {
 				return err
+			}
+			if answers && time.Since(heard) > deaf {
+				return errs.New(errs.Unavailable, op, "the watch has gone quiet though the cluster answers")
 			}
 		}
 	}
 }
 
-// followed tells whether the cluster is still the one being watched. etcd's
-// client resumes a watch at the revision it had reached; on a cluster that
-// started over it would wait there, deaf, for the revisions to catch up.
-func (w *watcher) followed(ctx context.Context, c *clientv3.Client, rev int64) error {
+// pulse is what a cluster said of itself last, for all watches of a KV: one that
+// follows 500 services must not ask 500 times.
+type pulse struct {
+	at       time.Time
+	revision int64
+	cluster  uint64
+}
+
+// followed tells whether the cluster answers, and with an error that it is no
+// longer the one being watched: etcd's client resumes a watch at the revision it
+// had reached, and on a cluster that started over it would wait there, deaf, for
+// the revisions to catch up. It also has every watch of the KV told how far it
+// has come.
+func (w *watcher) followed(ctx context.Context, c *clientv3.Client, rev int64) (bool, error) {
 	const op = "etcd.Watch"
+	ours := func(p pulse) bool { return p.revision >= rev && p.cluster == w.cluster }
+	w.kv.mu.Lock()
+	last := w.kv.pulse
+	asked := time.Since(last.at) < checkEvery*2/3
+	if !asked {
+		w.kv.pulse.at = time.Now() // the others wait for this one's answer
+	}
+	w.kv.mu.Unlock()
+	if asked && ours(last) {
+		return true, nil
+	}
 	cctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
 	resp, err := c.Get(cctx, w.prefix, clientv3.WithCountOnly())
 	if err != nil {
-		return nil // away: the client resumes by itself, and the next check looks again
+		return false, nil // away: the client resumes by itself, and the next check looks again
 	}
-	if resp.Header.Revision < rev || resp.Header.ClusterId != w.cluster {
+	now := pulse{time.Now(), resp.Header.Revision, resp.Header.ClusterId}
+	w.kv.mu.Lock()
+	w.kv.pulse = now
+	w.kv.mu.Unlock()
+	if !ours(now) {
 		w.kv.log().WarnContext(ctx, "the coordination store has started over; listing again",
-			slog.String("prefix", w.prefix), slog.Int64("watched", rev), slog.Int64("revision", resp.Header.Revision))
-		return errs.New(errs.Unavailable, op, "the coordination store has started over")
+			slog.String("prefix", w.prefix), slog.Int64("watched", rev), slog.Int64("revision", now.revision))
+		return true, errs.New(errs.Unavailable, op, "the coordination store has started over")
 	}
-	return nil
+	if !asked {
+		_ = c.RequestProgress(cctx) // of the stream all watches share; a lost one is asked for again
+	}
+	return true, nil
 }
 
 // reconcile reports what a listing changes against what was reported before.
@@ -173,35 +220,46 @@ func (w *watcher) reconcile(now listing) {
 		}
 	}
 	here := make(map[string]bool, len(now.items))
+	batch := make([]Event, 0, len(now.items)+1)
 	for _, it := range now.items {
 		here[it.Key] = true
 		if w.known[it.Key] != it.Revision {
 			w.known[it.Key] = it.Revision
-			w.fn(Event{Kind: Put, Key: it.Key, Value: it.Value, Revision: it.Revision})
+			batch = append(batch, Event{Kind: Put, Key: it.Key, Value: it.Value, Revision: it.Revision, More: true})
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(w.known)) {
 		if !here[key] {
 			delete(w.known, key)
-			w.fn(Event{Kind: Delete, Key: key, Revision: now.revision})
+			batch = append(batch, Event{Kind: Delete, Key: key, Revision: now.revision, More: true})
 		}
 	}
-	w.fn(Event{Kind: Synced, Revision: now.revision})
+	w.fn(append(batch, Event{Kind: Synced, Revision: now.revision}))
 }
 
-func (w *watcher) report(e *clientv3.Event) {
-	w.progress = true
-	key, rev := string(e.Kv.Key), e.Kv.ModRevision
-	if e.Type == clientv3.EventTypeDelete {
-		if _, ok := w.known[key]; ok {
+// changes are those of a watch's answer that say something new. etcd never
+// spreads one revision over two answers.
+func (w *watcher) changes(of []*clientv3.Event) []Event {
+	var batch []Event
+	for _, e := range of {
+		w.progress = true
+		key, rev := string(e.Kv.Key), e.Kv.ModRevision
+		next := Event{Kind: Put, Key: key, Value: e.Kv.Value, Revision: rev}
+		if e.Type == clientv3.EventTypeDelete {
+			if _, ok := w.known[key]; !ok {
+				continue
+			}
 			delete(w.known, key)
-			w.fn(Event{Kind: Delete, Key: key, Revision: rev})
+			next = Event{Kind: Delete, Key: key, Revision: rev}
+		} else if w.known[key] >= rev {
+			continue
+		} else {
+			w.known[key] = rev
 		}
-		return
+		if n := len(batch); n > 0 {
+			batch[n-1].More = batch[n-1].Revision == rev
+		}
+		batch = append(batch, next)
 	}
-	if w.known[key] >= rev {
-		return
-	}
-	w.known[key] = rev
-	w.fn(Event{Kind: Put, Key: key, Value: e.Kv.Value, Revision: rev})
+	return batch
 }
