@@ -32,6 +32,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/resilience/retry"
 )
 
 // KV reads, writes and watches keys of one cluster. Fill in Endpoints; it
@@ -195,7 +196,11 @@ func (kv *KV) commit(ctx context.Context, op string, writes []Write) (int64, err
 		return 0, err
 	}
 	defer cancel()
-	resp, err := c.Txn(ctx).If(conds...).Then(ops...).Commit()
+	var resp *clientv3.TxnResponse
+	err = elsewhere(ctx, func() error {
+		resp, err = c.Txn(ctx).If(conds...).Then(ops...).Commit()
+		return err
+	})
 	if err != nil {
 		return 0, wrap(err, op)
 	}
@@ -223,7 +228,20 @@ func (kv *KV) Close() error {
 	return err
 }
 
-// begin checks the key, connects and puts a limit on the call.
+// elsewhere asks other members, twice, when one answers that it knows no
+// leader: it is cut off and has done nothing, and the client takes the members in
+// turn.
+func elsewhere(ctx context.Context, ask func() error) error {
+	for tries := 0; ; tries++ {
+		err := ask()
+		if tries == 2 || !errors.Is(err, rpctypes.ErrNoLeader) || retry.Wait(ctx, wait(0, backoffBase)) != nil {
+			return err
+		}
+	}
+}
+
+// begin checks the key, connects and puts a limit on the call. A member that is
+// cut off from the others shall say so at once.
 func (kv *KV) begin(ctx context.Context, op, key string) (*clientv3.Client, context.Context, context.CancelFunc, error) {
 	if err := checkKey(op, key); err != nil {
 		return nil, nil, nil, err
@@ -232,6 +250,7 @@ func (kv *KV) begin(ctx context.Context, op, key string) (*clientv3.Client, cont
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	ctx = clientv3.WithRequireLeader(ctx)
 	limit := kv.Timeout
 	if limit == 0 {
 		limit = defaultTimeout
@@ -290,6 +309,9 @@ func checkKey(op, key string) error {
 // wrap gives an error of etcd's client our kind. Its text stays a cause: it
 // names addresses.
 func wrap(err error, op string) error {
+	if err == nil {
+		return nil
+	}
 	kind, msg := errs.Unavailable, "the coordination store does not answer"
 	code := status.Code(err)
 	var e rpctypes.EtcdError

@@ -3,13 +3,16 @@ package etcd
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/resilience/retry"
@@ -168,44 +171,58 @@ func (k *keeper) begin(ctx context.Context) (*clientv3.Client, context.Context, 
 }
 
 func (k *keeper) write(ctx context.Context) error {
-	const op = "etcd.Keep"
 	c, ctx, cancel, err := k.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	if k.lease != 0 { // perhaps it is still good; if not, the put says so
-		if _, err := c.Put(ctx, k.key, string(k.value), clientv3.WithLease(k.lease)); err == nil {
-			return nil
-		} else if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			return wrap(err, op)
+	return wrap(elsewhere(ctx, func() error {
+		if k.lease != 0 { // perhaps it is still good; if not, the put says so
+			_, err := c.Put(ctx, k.key, string(k.value), clientv3.WithLease(k.lease))
+			if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+				return err
+			}
+			k.lease = 0
 		}
-		k.lease = 0
-	}
-	granted, err := c.Grant(ctx, int64(k.ttl/time.Second))
-	if err != nil {
-		return wrap(err, op)
-	}
-	k.lease = granted.ID
-	if _, err := c.Put(ctx, k.key, string(k.value), clientv3.WithLease(k.lease)); err != nil {
-		return wrap(err, op)
-	}
-	return nil
+		granted, err := c.Grant(ctx, int64(k.ttl/time.Second))
+		if err != nil {
+			return err
+		}
+		k.lease = granted.ID
+		_, err = c.Put(ctx, k.key, string(k.value), clientv3.WithLease(k.lease))
+		return err
+	}), "etcd.Keep")
 }
 
 // refresh asks for each renewal by itself: a stream of them has ended for good
-// in clients that were cut off for long enough.
+// in clients that were cut off for long enough. It is not KeepAliveOnce of
+// etcd's client, which asks on and on without a pause while a member answers
+// that it can not.
 func (k *keeper) refresh(ctx context.Context) error {
-	const op = "etcd.Keep"
 	c, ctx, cancel, err := k.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	if _, err := c.KeepAliveOnce(ctx, k.lease); err != nil {
-		return wrap(err, op)
-	}
-	return nil
+	return wrap(elsewhere(ctx, func() error {
+		ctx, cancel := context.WithCancel(ctx) // ends the stream
+		defer cancel()
+		s, err := clientv3.RetryLeaseClient(c).LeaseKeepAlive(ctx, grpc.WaitForReady(true))
+		if err == nil {
+			err = s.Send(&pb.LeaseKeepAliveRequest{ID: int64(k.lease)})
+		}
+		if err != nil && !errors.Is(err, io.EOF) { // then Recv says why
+			return rpctypes.Error(err)
+		}
+		resp, err := s.Recv()
+		if err != nil {
+			return rpctypes.Error(err)
+		}
+		if resp.TTL <= 0 {
+			return rpctypes.ErrLeaseNotFound
+		}
+		return nil
+	}), "etcd.Keep")
 }
 
 // look reads the key back, as anybody would see it: whether the cluster
