@@ -145,6 +145,9 @@ func TestCutOff(t *testing.T) {
 	expect(false)
 	<-time.After(max(0, 3*ttl-time.Since(begin)))
 	m.fine(t)
+	if s, err := raw(t, cut.Client).Status(t.Context(), cut.Client); err != nil || s.Leader != 0 || len(told) > 0 {
+		t.Errorf("the member is not cut off: %+v, %v; told %d times", s, err, len(told))
+	}
 
 	separate(false)
 	begin = time.Now()

@@ -74,7 +74,8 @@ func (g *gate) bar(member uint64, cut bool) {
 func (g *gate) pass(c net.Conn, to string) {
 	defer c.Close()
 	in := bufio.NewReader(c)
-	if !g.enter(c, sender(c, in)) {
+	from, peer := sender(c, in)
+	if !g.enter(c, from) {
 		return
 	}
 	defer func() { g.mu.Lock(); delete(g.conns, c); g.mu.Unlock() }()
@@ -83,6 +84,10 @@ func (g *gate) pass(c net.Conn, to string) {
 		return
 	}
 	defer out.Close()
+	if peer && from == 0 { // a probe, on a connection that would be used for the rest too
+		line, _ := in.ReadBytes('\n')
+		_, _ = out.Write(append(line, "Connection: close\r\n"...))
+	}
 	var back sync.WaitGroup
 	back.Go(func() { _, _ = io.Copy(c, out); c.Close() })
 	_, _ = io.Copy(out, in)
@@ -101,18 +106,18 @@ func (g *gate) enter(c net.Conn, from uint64) bool {
 }
 
 // sender is the etcd member that opens a connection, as the head of its first
-// request says; 0 if none does. etcd's peers have a connection pool each, so
-// that it is the sender of all that follows.
-func sender(c net.Conn, in *bufio.Reader) uint64 {
+// request says, or 0; and whether this is a request as peers make them. Peers
+// have a pool of connections each, so that it is the sender of all that follows.
+func sender(c net.Conn, in *bufio.Reader) (from uint64, peer bool) {
 	_ = c.SetReadDeadline(time.Now().Add(time.Second))
 	defer func() { _ = c.SetReadDeadline(time.Time{}) }()
 	for n := 1; n <= 4096; n = in.Buffered() + 1 {
 		if _, err := in.Peek(n); err != nil {
-			return 0
+			return 0, false
 		}
 		head, _ := in.Peek(in.Buffered())
 		if bytes.HasPrefix(head, []byte("PRI ")) { // HTTP/2: a client's
-			return 0
+			return 0, false
 		}
 		head, _, whole := bytes.Cut(head, []byte("\r\n\r\n"))
 		if !whole {
@@ -120,8 +125,8 @@ func sender(c net.Conn, in *bufio.Reader) uint64 {
 		}
 		_, head, _ = bytes.Cut(head, []byte("X-Server-From: "))
 		id, _, _ := bytes.Cut(head, []byte("\r\n"))
-		from, _ := strconv.ParseUint(string(id), 16, 64)
-		return from
+		from, _ = strconv.ParseUint(string(id), 16, 64)
+		return from, true
 	}
-	return 0
+	return 0, false
 }
