@@ -22,7 +22,9 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/surefoot-go/surefoot/canary"
+	cdriver "github.com/surefoot-go/surefoot/config/driver"
 	"github.com/surefoot-go/surefoot/contrib/etcd"
+	"github.com/surefoot-go/surefoot/discovery/driver"
 	"github.com/surefoot-go/surefoot/errs"
 )
 
@@ -266,4 +268,40 @@ func ExampleWatchRoutes() {
 	err := etcd.WatchRoutes(ctx, kv, &table)
 	fmt.Println(errs.KindOf(err), table.Pick("payment", map[string]string{"tier": "premium"}, "user 7") == "")
 	// Output: canceled true
+}
+
+func ExampleRegistry() {
+	_, kv, stop := serve()
+	defer stop()
+	registry := &etcd.Registry{KV: kv} // in a service: Driver of discovery.Source and discovery.Registration
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := kv.PutIf(ctx, etcd.InstancePrefix+"order/1", []byte(`{"addr":"10.0.0.7:8080","version":"v2"}`), 0)
+	fmt.Println(err)
+	err = registry.Watch(ctx, "order", func(set []driver.Instance) {
+		fmt.Println(len(set), set[0].ID, set[0].Addr, set[0].Version)
+		cancel()
+	})
+	fmt.Println(errs.KindOf(err))
+	// Output:
+	// <nil>
+	// 1 1 10.0.0.7:8080 v2
+	// canceled
+}
+
+func ExampleSettings() {
+	_, kv, stop := serve()
+	defer stop()
+	settings := &etcd.Settings{KV: kv} // in a service: Centre of config.Config
+	ctx, cancel := context.WithCancel(context.Background())
+	rev, err := settings.Put(ctx, "surefoot/config/order/limits", []byte(`{"max":20}`), 0)
+	fmt.Println(err)
+	err = settings.Watch(ctx, "surefoot/config/order/", func(now cdriver.Snapshot) {
+		fmt.Println(len(now.Items), string(now.Items[0].Value), now.Items[0].Revision == rev)
+		cancel()
+	})
+	fmt.Println(errs.KindOf(err))
+	// Output:
+	// <nil>
+	// 1 {"max":20} true
+	// canceled
 }
