@@ -47,4 +47,5 @@ type Resource struct {
 	Version   string // service.version
 	Instance  string // service.instance.id; empty means host name and process id
 	Namespace string // service.namespace
+	Dials     *Dials // asked for level and sampling while the process runs; nil means as configured
 }

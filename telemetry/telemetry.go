@@ -62,7 +62,8 @@ type OTLP struct {
 	// the metric surefoot.telemetry.items counts them.
 	Queue int
 	// SampleRatio is the share of traces begun here that are recorded; 0 means
-	// 1, negative means none. What the caller decided is kept.
+	// 1, negative means none. What the caller decided is kept. The Resource's
+	// Dials change it, and Level, while the process runs.
 	SampleRatio float64
 
 	// Level is the least severe log record kept; nil means slog.LevelInfo.
@@ -121,6 +122,7 @@ const (
 // the collector is away), and says what could not be sent.
 func (o OTLP) Start(ctx context.Context, r observe.Resource) (observe.Sinks, func(context.Context) error, error) {
 	o = o.orDefault()
+	o.Level = dialed{r.Dials, o.Level}
 	stderr := withTrace(o.stderr())
 	addr, creds, err := o.target(os.Getenv)
 	if err != nil {
@@ -142,7 +144,7 @@ func (o OTLP) Start(ctx context.Context, r observe.Resource) (observe.Sinks, fun
 		return observe.Sinks{}, nil, err
 	}
 	w := newWatch(slog.New(stderr), addr)
-	p, err := o.providers(ctx, conn, res, w)
+	p, err := o.providers(ctx, conn, res, w, r.Dials)
 	if err != nil {
 		return observe.Sinks{}, nil, errors.Join(err, conn.Close())
 	}
@@ -186,7 +188,7 @@ type providers struct {
 }
 
 // providers builds the three pipelines over one connection.
-func (o OTLP) providers(ctx context.Context, conn *grpc.ClientConn, res *resource.Resource, w *watch) (*providers, error) {
+func (o OTLP) providers(ctx context.Context, conn *grpc.ClientConn, res *resource.Resource, w *watch, d *observe.Dials) (*providers, error) {
 	spans, err1 := otlptracegrpc.New(ctx, otlptracegrpc.WithGRPCConn(conn), otlptracegrpc.WithTimeout(sendLimit),
 		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig(again)))
 	points, err2 := otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithGRPCConn(conn), otlpmetricgrpc.WithTimeout(sendLimit),
@@ -201,7 +203,7 @@ func (o OTLP) providers(ctx context.Context, conn *grpc.ClientConn, res *resourc
 	logged := sdklog.NewBatchProcessor(logExporter{records, w}, sdklog.WithExportInterval(o.Batch),
 		sdklog.WithMaxQueueSize(max(o.Queue/4, 1)), sdklog.WithExportMaxBatchSize(batchSize), sdklog.WithExportTimeout(sendLimit))
 	return &providers{
-		traces: sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSampler(o.sampler()),
+		traces: sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSampler(o.sampler(d)),
 			sdktrace.WithSpanProcessor(spanCounter{queued, w})),
 		metrics: sdkmetric.NewMeterProvider(sdkmetric.WithResource(res), sdkmetric.WithReader(
 			sdkmetric.NewPeriodicReader(metricExporter{points, w}, sdkmetric.WithInterval(o.Interval), sdkmetric.WithTimeout(sendLimit)))),
@@ -209,8 +211,8 @@ func (o OTLP) providers(ctx context.Context, conn *grpc.ClientConn, res *resourc
 	}, nil
 }
 
-func (o OTLP) sampler() sdktrace.Sampler {
-	return sdktrace.ParentBased(sdktrace.TraceIDRatioBased(max(o.SampleRatio, 0)))
+func (o OTLP) sampler(d *observe.Dials) sdktrace.Sampler {
+	return sdktrace.ParentBased(&ratioed{dials: d, configured: o.SampleRatio})
 }
 
 // stop flushes and ends the three pipelines side by side: with the collector
