@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	"weak"
@@ -22,9 +23,31 @@ type Board struct {
 	mu     sync.Mutex
 	guards []weak.Pointer[Guard]
 	prune  int // when guards is that long, those that are gone are dropped
+
+	told     func(target string, p Policy) // of Follow
+	policies map[string]Policy             // of Set, by target
+
+	following sync.Mutex // one call of told at a time
+	known     map[string]bool
 }
 
 func (b *Board) add(g *Guard) {
+	b.list(g)
+	b.mu.Lock()
+	told := b.told
+	b.mu.Unlock()
+	if told != nil {
+		b.tell(told, g)
+	}
+	// Last, with what Set said meanwhile.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p, ok := b.policies[g.callee()]; ok {
+		g.Set(p)
+	}
+}
+
+func (b *Board) list(g *Guard) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.guards) >= b.prune {
@@ -124,6 +147,57 @@ func (b *Board) Force(name string, f Forced) error {
 		return errs.New(errs.NotFound, "resilience.Board.Force", fmt.Sprintf("no target in use is called %.64q", name)).ID("unknown_target")
 	}
 	return nil
+}
+
+// callee is the Guard's name without a version: of payment@v2 it is payment.
+func (g *Guard) callee() string {
+	target, _, _ := strings.Cut(g.name, "@")
+	return target
+}
+
+// Set replaces the policy of all Guards for target, those of its versions
+// (payment@v2) too, while their calls run, and of those that are made later. It
+// takes any Policy, as Guard.Set does.
+func (b *Board) Set(target string, p Policy) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.policies == nil {
+		b.policies = map[string]Policy{}
+	}
+	b.policies[target] = p
+	for _, w := range b.guards {
+		if g := w.Value(); g != nil && g.callee() == target {
+			g.Set(p)
+		}
+	}
+}
+
+// Follow calls fn once for each target that has or gets a Guard, with the policy
+// of its first one, defaults filled in: one call at a time, before that Guard's
+// NewOn returns. fn may call Set and must not make a Guard on this Board. There
+// is one fn; nil ends it.
+func (b *Board) Follow(fn func(target string, p Policy)) {
+	b.mu.Lock()
+	b.told = fn
+	b.mu.Unlock()
+	b.following.Lock()
+	b.known = map[string]bool{}
+	b.following.Unlock()
+	if fn == nil {
+		return
+	}
+	for _, g := range b.live() {
+		b.tell(fn, g)
+	}
+}
+
+func (b *Board) tell(fn func(target string, p Policy), g *Guard) {
+	b.following.Lock()
+	defer b.following.Unlock()
+	if target := g.callee(); !b.known[target] {
+		b.known[target] = true
+		fn(target, g.Policy())
+	}
 }
 
 func (g *Guard) status() Status {
