@@ -34,6 +34,7 @@ type Driver interface {
 	// or one of kind errs.Unavailable once the driver is closed. Nothing else ends
 	// it. Changes written together are seen together. While the store does not
 	// answer, fn is not called; Watch tries again for ever, with jittered pauses.
+	// While it does answer, fn is called at least every 10s, changed or not.
 	// fn owns the Snapshot; the Nodes are not to be changed.
 	Watch(ctx context.Context, prefix string, fn func(Snapshot)) error
 }

@@ -27,7 +27,9 @@ type Watcher interface {
 	// fn gets what the registry says, even if that is nothing: an empty set means
 	// that the registry answered so. While the registry does not answer, fn is not
 	// called; Watch tries again for ever, with jittered pauses, and once it is back
-	// calls fn with what is there then, changed or not. fn owns the slice.
+	// calls fn with what is there then, changed or not. While it does answer, fn is
+	// called at least every 10s, changed or not: a set that was not heard for longer
+	// is old. fn owns the slice.
 	Watch(ctx context.Context, service string, fn func([]Instance)) error
 }
 
