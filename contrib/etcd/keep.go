@@ -91,7 +91,7 @@ type keeper struct {
 type state uint8
 
 const (
-	fresh state = iota // nothing was told yet
+	unsaid state = iota // nothing was told yet
 	there
 	away
 )
@@ -104,7 +104,7 @@ func (k *keeper) tell(now state, err error) {
 	k.state = now
 	level, text := slog.LevelInfo, "registered"
 	switch {
-	case now == away && before == fresh:
+	case now == away && before == unsaid:
 		level, text = slog.LevelWarn, "not registered yet; trying until it is"
 	case now == away:
 		level, text = slog.LevelWarn, "perhaps no longer registered; trying until it is"

@@ -42,7 +42,7 @@ const (
 	backoffBase = 100 * time.Millisecond
 	backoffCap  = 5 * time.Second
 	checkEvery  = 5 * time.Second // see followed
-	deaf        = 4 * checkEvery  // a watch that hears nothing for so long, while the cluster answers, is broken
+	deaf        = 2 * checkEvery  // a watch that does not say for so long what the cluster holds is broken
 )
 
 // Watch calls fn with every item under prefix, then Synced, then every change
@@ -153,18 +153,24 @@ func (w *watcher) follow(ctx context.Context) error {
 			}
 		case <-check.C:
 			w.progress = true
-			answers, err := w.followed(wctx, c, rev)
+			reached, err := w.followed(wctx, c, rev)
 			if err != nil {
 				return err
 			}
-			if answers && time.Since(heard) > deaf {
-				return errs.New(errs.Unavailable, op, "the watch has gone quiet though the cluster answers")
+			if reached == 0 || reached > rev && time.Since(heard) < checkEvery/2 {
+				continue
+			}
+			if reached == rev || w.unchanged(wctx, c, rev) {
+				heard = time.Now()
+				w.fn(nil)
+			} else if time.Since(heard) > deaf {
+				return errs.New(errs.Unavailable, op, "the watch does not say what has changed")
 			}
 		}
 	}
 }
 
-// pulse is what a cluster said of itself last, for all watches of a KV: one that
+// pulse is what a cluster answered last, for all watches of a KV: one that
 // follows 500 services must not ask 500 times.
 type pulse struct {
 	at       time.Time
@@ -172,43 +178,57 @@ type pulse struct {
 	cluster  uint64
 }
 
-// followed tells whether the cluster answers, and with an error that it is no
-// longer the one being watched: etcd's client resumes a watch at the revision it
-// had reached, and on a cluster that started over it would wait there, deaf, for
-// the revisions to catch up. It also has every watch of the KV told how far it
-// has come.
-func (w *watcher) followed(ctx context.Context, c *clientv3.Client, rev int64) (bool, error) {
+const fresh = checkEvery * 2 / 3 // so young a pulse does for others too
+
+// followed tells how far the cluster is, 0 if it does not answer, and with an
+// error that it is no longer the one being watched: etcd's client resumes a
+// watch at the revision it had reached, and on a cluster that started over it
+// would wait there, deaf, for the revisions to catch up. It also has the watches
+// of the KV told how far they have come, so that they resume there, even if that
+// has been compacted away.
+func (w *watcher) followed(ctx context.Context, c *clientv3.Client, rev int64) (int64, error) {
 	const op = "etcd.Watch"
 	ours := func(p pulse) bool { return p.revision >= rev && p.cluster == w.cluster }
 	w.kv.mu.Lock()
 	last := w.kv.pulse
-	asked := time.Since(last.at) < checkEvery*2/3
-	if !asked {
-		w.kv.pulse.at = time.Now() // the others wait for this one's answer
-	}
 	w.kv.mu.Unlock()
-	if asked && ours(last) {
-		return true, nil
+	if time.Since(last.at) < fresh && ours(last) {
+		return last.revision, nil
 	}
 	cctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
+	now := pulse{at: time.Now()}
 	resp, err := c.Get(cctx, w.prefix, clientv3.WithCountOnly())
 	if err != nil {
-		return false, nil // away: the client resumes by itself, and the next check looks again
+		return 0, nil // away: the client resumes by itself, and the next check looks again
 	}
-	now := pulse{time.Now(), resp.Header.Revision, resp.Header.ClusterId}
+	now.revision, now.cluster = resp.Header.Revision, resp.Header.ClusterId
 	w.kv.mu.Lock()
+	first := now.at.Sub(w.kv.pulse.at) > fresh
 	w.kv.pulse = now
 	w.kv.mu.Unlock()
 	if !ours(now) {
 		w.kv.log().WarnContext(ctx, "the coordination store has started over; listing again",
 			slog.String("prefix", w.prefix), slog.Int64("watched", rev), slog.Int64("revision", now.revision))
-		return true, errs.New(errs.Unavailable, op, "the coordination store has started over")
+		return 0, errs.New(errs.Unavailable, op, "the coordination store has started over")
 	}
-	if !asked {
-		_ = c.RequestProgress(cctx) // of the stream all watches share; a lost one is asked for again
+	if first {
+		// For the stream that all watches share. etcd tells none of them if one
+		// waits for the first change since its start.
+		_ = c.RequestProgress(cctx)
 	}
-	return true, nil
+	return now.revision, nil
+}
+
+// unchanged tells whether what was reported up to rev is what the cluster holds
+// now: nothing was written since, and as many keys are there.
+func (w *watcher) unchanged(ctx context.Context, c *clientv3.Client, rev int64) bool {
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	resp, err := c.Get(ctx, w.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1),
+		clientv3.WithSort(clientv3.SortByModRevision, clientv3.SortDescend))
+	return err == nil && resp.Header.ClusterId == w.cluster && resp.Count == int64(len(w.known)) &&
+		(len(resp.Kvs) == 0 || resp.Kvs[0].ModRevision <= rev)
 }
 
 // reconcile reports what a listing changes against what was reported before.

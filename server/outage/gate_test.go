@@ -20,6 +20,7 @@ type gate struct {
 
 	mu    sync.Mutex
 	cut   bool
+	ice   chan struct{}   // closed when what passes may go on; nil means it may
 	from  map[uint64]bool // members whose connections are cut
 	conns map[net.Conn]uint64
 }
@@ -58,6 +59,38 @@ func (g *gate) set(cut bool) {
 	}
 }
 
+// freeze lets nothing pass and closes nothing: to both sides the other hangs.
+// It returns what ends that, once.
+func (g *gate) freeze() (thaw func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ice := make(chan struct{})
+	g.ice = ice
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.ice = nil
+		close(ice)
+	}
+}
+
+// thawed is a reader that waits while the gate is frozen.
+type thawed struct {
+	io.Reader
+	g *gate
+}
+
+func (r thawed) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.g.mu.Lock()
+	ice := r.g.ice
+	r.g.mu.Unlock()
+	if ice != nil {
+		<-ice
+	}
+	return n, err
+}
+
 // bar cuts what comes from a member, or lets it through again.
 func (g *gate) bar(member uint64, cut bool) {
 	g.mu.Lock()
@@ -89,8 +122,8 @@ func (g *gate) pass(c net.Conn, to string) {
 		_, _ = out.Write(append(line, "Connection: close\r\n"...))
 	}
 	var back sync.WaitGroup
-	back.Go(func() { _, _ = io.Copy(c, out); c.Close() })
-	_, _ = io.Copy(out, in)
+	back.Go(func() { _, _ = io.Copy(c, thawed{out, g}); c.Close() })
+	_, _ = io.Copy(out, thawed{in, g})
 	out.Close()
 	back.Wait()
 }
