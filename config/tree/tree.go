@@ -59,3 +59,6 @@ func (l Layer) String() string {
 type Decoder interface {
 	DecodeSetting(n *Node, from Layer) error
 }
+
+// MarshalText is String, for JSON and logs.
+func (l Layer) MarshalText() ([]byte, error) { return []byte(l.String()), nil }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/surefoot-go/surefoot/config/tree"
-	"github.com/surefoot-go/surefoot/resilience"
 	"github.com/surefoot-go/surefoot/resilience/balance"
 	"github.com/surefoot-go/surefoot/resilience/shed"
 )
@@ -199,7 +198,7 @@ func TestName(t *testing.T) {
 // TestOurSettings: what this repository calls settings can be written, read
 // back, and checked by schema.
 func TestOurSettings(t *testing.T) {
-	for _, v := range []any{resilience.Default(), resilience.Policy{}.OrDefault(), shed.Settings{}.OrDefault(), balance.Settings{}.OrDefault()} {
+	for _, v := range []any{shed.Settings{}.OrDefault(), balance.Settings{}.OrDefault()} {
 		b, err := tree.Encode(v)
 		if err != nil {
 			t.Fatalf("%T: %v", v, err)

@@ -1,0 +1,80 @@
+package config
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/surefoot-go/surefoot/canary"
+	"github.com/surefoot-go/surefoot/config/driver"
+)
+
+// DecodeRoute reads the canary route stored under key at a revision and
+// validates it: its service must be the one the key names, which is filled in
+// when empty. A route of more than 64 KiB is refused.
+func DecodeRoute(key string, value []byte, revision int64) (canary.Route, error) {
+	service, ok := strings.CutPrefix(key, RoutePrefix)
+	if !ok {
+		return canary.Route{}, fmt.Errorf("key %q is not under %s", key, RoutePrefix)
+	}
+	if len(value) > maxValue {
+		return canary.Route{}, fmt.Errorf("route has %d bytes, at most %d", len(value), maxValue)
+	}
+	var r canary.Route
+	if err := json.Unmarshal(value, &r); err != nil {
+		return canary.Route{}, fmt.Errorf("route is no JSON object of a route: %w", err)
+	}
+	if r.Service == "" {
+		r.Service = service
+	}
+	if r.Service != service {
+		return canary.Route{}, fmt.Errorf("route of %q is stored under %q", r.Service, service)
+	}
+	r.Revision = revision
+	if err := r.Validate(); err != nil {
+		return canary.Route{}, err
+	}
+	return r, nil
+}
+
+// followRoutes keeps the table as the routes of the centre. A route that cannot
+// be used leaves the one before it.
+func (c *Config) followRoutes(ctx context.Context) error {
+	err := c.Centre.Watch(ctx, RoutePrefix, func(s driver.Snapshot) {
+		here := map[string]bool{}
+		for _, it := range s.Items {
+			service := strings.TrimPrefix(it.Key, RoutePrefix)
+			here[service] = true
+			held, known := c.routes.Get(service)
+			if known && held.Revision == it.Revision {
+				continue
+			}
+			r, err := DecodeRoute(it.Key, it.Value, it.Revision)
+			if err == nil {
+				if known && held.Revision > it.Revision {
+					c.routes.Delete(service) // of a store that has started over
+				}
+				err = c.routes.Set(r)
+			}
+			if err != nil {
+				c.sinks.Log.LogAttrs(ctx, slog.LevelError, "route refused, the one before stays",
+					slog.String("service", service), slog.Int64("revision", it.Revision), slog.Any("err", err))
+				continue
+			}
+			c.sinks.Log.LogAttrs(ctx, slog.LevelInfo, "route applied", slog.String("service", service),
+				slog.String("canary", r.Canary), slog.Int("weight", r.Weight), slog.Int64("revision", it.Revision))
+		}
+		for _, r := range c.routes.All() {
+			if !here[r.Service] {
+				c.routes.Delete(r.Service)
+				c.sinks.Log.InfoContext(ctx, "route removed", "service", r.Service)
+			}
+		}
+	})
+	if ctx.Err() == nil {
+		c.sinks.Log.Error("config: routes are no longer watched", "err", err)
+	}
+	return nil
+}
