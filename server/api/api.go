@@ -51,6 +51,7 @@ type API struct {
 	Catalog   catalogue
 	Routes    routes
 	Settings  settings
+	Centre    centre
 	Hub       *Hub
 	Observe   observe.Sinks // the API's own spans and log lines
 
@@ -119,6 +120,11 @@ func (a *API) table() []route {
 		{"POST /api/v1/routes/{service}/clear", "api.ClearRoute", a.clearRoute, false},
 		{"GET /api/v1/config/{key...}", "api.GetConfig", a.getConfig, false},
 		{"PUT /api/v1/config/{key...}", "api.PutConfig", a.putConfig, false},
+		{"GET /api/v1/instances", "api.Instances", a.listInstances, false},
+		{"GET /api/v1/services/{name}/config", "api.ServiceConfig", a.serviceConfig, true},
+		{"GET /api/v1/services/{name}/config/{key...}", "api.GetValue", a.getValue, false},
+		{"POST /api/v1/services/{name}/config/{key...}", "api.PostValue", a.postValue, false},
+		{"DELETE /api/v1/services/{name}/config/{key...}", "api.AbortPush", a.abortPush, false},
 		{"GET /api/v1/audit", "api.Audit", a.audit, false},
 		{"GET /api/v1/events", "api.Events", a.events, false},
 	}
@@ -145,7 +151,7 @@ func (a *API) Handler() http.Handler {
 
 // unknown tells a wrong method from a wrong path.
 func (a *API) unknown(mux *http.ServeMux, r *http.Request) error {
-	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
 		if method == r.Method {
 			continue
 		}

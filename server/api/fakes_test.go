@@ -211,7 +211,7 @@ func (s seriesStore) QueryRange(_ context.Context, promql string, start, _ time.
 func newAPI(s *shop) *api.API {
 	return &api.API{
 		Version: "test", Live: s, Spans: spanStore{s}, Logs: logStore{s}, Series: seriesStore{s}, Incidents: s,
-		Catalog: s, Routes: s, Settings: s, Hub: &api.Hub{}, Observe: observe.Sinks{Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
+		Catalog: s, Routes: s, Settings: s, Centre: s, Hub: &api.Hub{}, Observe: observe.Sinks{Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
 	}
 }
 

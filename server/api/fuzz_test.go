@@ -25,6 +25,7 @@ func FuzzAPI(f *testing.F) {
 		{"PUT", "/api/v1/routes/payment", `{"stable":"v1","canary":"v3","match":{"a":"b"},"weight":5,"rule":{"maxErrorShare":0.1},"revision":3,"review":null,"by":"ana"}`},
 		{"POST", "/api/v1/routes/payment/clear", `{"by":"ana","note":"x"}`},
 		{"PUT", "/api/v1/config/order/limit", `{"value":"1","by":"ana"}`},
+		{"POST", "/api/v1/services/order/config/client/bank?rollback=x", `{"value":"1","by":"ana","check":true}`},
 	} {
 		f.Add(s[0], s[1], s[2])
 	}
