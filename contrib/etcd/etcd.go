@@ -60,7 +60,7 @@ const (
 	defaultTimeout = 3 * time.Second
 	keepAlive      = 10 * time.Second // gRPC takes no less
 	keepAliveWait  = 3 * time.Second  // a dead peer is noticed within both
-	maxReconnect   = time.Second      // gRPC's own 120s would leave watchers deaf, and leases to end, long after an outage
+	maxReconnect   = time.Second / 2  // gRPC's own 120s would leave watchers deaf, and leases to end, long after an outage
 )
 
 // Item is one value. Revision is the cluster's revision at which it was last

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/surefoot-go/surefoot/contrib/etcd"
+	"github.com/surefoot-go/surefoot/discovery"
 	"github.com/surefoot-go/surefoot/discovery/driver"
+	"github.com/surefoot-go/surefoot/resilience/balance"
 )
 
 // registry watches a service and counts how often it was seen with nobody.
@@ -91,8 +93,8 @@ func TestKillTheLeader(t *testing.T) {
 //
 // Outcome: no call of anybody fails. The six stay registered and a change of a
 // setting reaches them meanwhile. The seventh falls out of the registry when its
-// lease ends, and is told so; those who know it keep calling it, since a set
-// does not become empty; it is registered again within one lease after the cut
+// lease ends, and is told so; those who know it keep it to call, since a set does
+// not become empty; it is registered again within one lease after the cut
 // is mended, and then has the setting too.
 func TestCutOff(t *testing.T) {
 	slow(t, "15s")
@@ -122,6 +124,10 @@ func TestCutOff(t *testing.T) {
 	}
 	expect(true)
 	left := absences(t, kv, "alone")
+	found := &discovery.Source{Driver: &etcd.Registry{KV: kv}, Observe: silent}
+	known := found.Balancer("alone", balance.Settings{})
+	background(t, "find", found.Run)
+	until(t, "the seventh is found", func() bool { return len(known.Snapshot()) == 1 })
 
 	separate := func(is bool) {
 		for _, other := range members {
@@ -145,6 +151,9 @@ func TestCutOff(t *testing.T) {
 	expect(false)
 	<-time.After(max(0, 3*ttl-time.Since(begin)))
 	m.fine(t)
+	if n := len(known.Snapshot()); n != 1 {
+		t.Errorf("of the seventh %d instances are known", n)
+	}
 	if s, err := raw(t, cut.Client).Status(t.Context(), cut.Client); err != nil || s.Leader != 0 || len(told) > 0 {
 		t.Errorf("the member is not cut off: %+v, %v; told %d times", s, err, len(told))
 	}

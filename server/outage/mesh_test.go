@@ -10,15 +10,16 @@ import (
 	"net"
 	"net/http"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	cdriver "github.com/surefoot-go/surefoot/config/driver"
 	"github.com/surefoot-go/surefoot/contrib/etcd"
+	"github.com/surefoot-go/surefoot/discovery"
 	"github.com/surefoot-go/surefoot/discovery/driver"
 	"github.com/surefoot-go/surefoot/httpx"
+	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience/balance"
 )
 
@@ -28,9 +29,9 @@ type service struct {
 	name    string
 	addr    string
 	kv      *etcd.KV
-	find    *finder
+	find    *discovery.Source
+	here    *discovery.Registration
 	to      map[string]*http.Client
-	visible atomic.Bool
 	setting atomic.Pointer[string] // what its settings say
 }
 
@@ -43,6 +44,8 @@ type mesh struct {
 	lost     atomic.Int64          // settings that went away or back
 	stops    []func()
 }
+
+var silent = observe.Sinks{Log: quiet()}
 
 const every = 50 * time.Millisecond // between two calls of a service
 
@@ -61,19 +64,19 @@ func services(t *testing.T, n int, ttl time.Duration, endpoints ...string) *mesh
 			if other == s {
 				continue
 			}
-			transport := httpx.Client{Service: s.name, Target: other.name, Balancer: s.find.balancer(other.name)}.New()
+			transport := httpx.Client{Service: s.name, Target: other.name, Balancer: s.find.Balancer(other.name, balance.Settings{}), Observe: silent}.New()
 			m.stops = append(m.stops, transport.CloseIdleConnections)
 			s.to[other.name] = &http.Client{Transport: transport}
 		}
 	}
 	for _, s := range m.services {
-		m.later(t, "find", s.find.run)
-		until(t, s.name+" is registered", s.visible.Load)
+		m.later(t, "find", s.find.Run)
+		until(t, s.name+" is registered", s.visible)
 		until(t, s.name+" has its settings", func() bool { return s.setting.Load() != nil })
 	}
 	for _, s := range m.services {
 		for name := range s.to {
-			until(t, s.name+" knows "+name, func() bool { return len(s.find.balancer(name).Snapshot()) > 0 })
+			until(t, s.name+" knows "+name, func() bool { return len(s.find.Balancer(name, balance.Settings{}).Snapshot()) > 0 })
 		}
 		m.later(t, "call", func(ctx context.Context) error { return m.call(ctx, s) })
 	}
@@ -101,10 +104,10 @@ func (m *mesh) service(t *testing.T, name string, ttl time.Duration, endpoints [
 	m.stops = append(m.stops, func() { s.kv.Close() }, func() { server.Close() })
 	go server.Serve(l)
 	registry := &etcd.Registry{KV: s.kv, TTL: ttl}
-	s.find = newFinder(registry)
-	m.later(t, "register", func(ctx context.Context) error {
-		return registry.Register(ctx, name, driver.Instance{ID: name, Addr: s.addr, Version: "v1"}, func(visible bool, _ error) { s.visible.Store(visible) })
-	})
+	s.find = &discovery.Source{Driver: registry, Observe: silent}
+	s.here = &discovery.Registration{Driver: registry, Service: name, Observe: silent,
+		Instance: driver.Instance{ID: name, Addr: s.addr, Version: "v1"}}
+	m.later(t, "register", s.here.Run)
 	m.later(t, "settings", func(ctx context.Context) error {
 		return (&etcd.Settings{KV: s.kv}).Watch(ctx, "surefoot/config/all/", func(now cdriver.Snapshot) {
 			value := ""
@@ -117,6 +120,11 @@ func (m *mesh) service(t *testing.T, name string, ttl time.Duration, endpoints [
 		})
 	})
 	return s
+}
+
+func (s *service) visible() bool {
+	is, _, _ := s.here.Visible()
+	return is
 }
 
 // call calls the others one after the other, for ever.
@@ -196,7 +204,7 @@ func (m *mesh) told(t *testing.T, want string) time.Duration {
 
 func (m *mesh) allVisible() bool {
 	for _, s := range m.services {
-		if !s.visible.Load() {
+		if !s.visible() {
 			return false
 		}
 	}
@@ -227,33 +235,4 @@ func goroutines(t *testing.T, most int) int {
 			return n
 		}
 	}
-}
-
-// finder keeps balancers as the registry says.
-type finder struct {
-	registry *etcd.Registry
-	mu       sync.Mutex
-	all      map[string]*balance.Balancer
-}
-
-func newFinder(r *etcd.Registry) *finder {
-	return &finder{registry: r, all: map[string]*balance.Balancer{}}
-}
-
-func (f *finder) balancer(name string) *balance.Balancer {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.all[name] == nil {
-		f.all[name] = new(balance.Balancer)
-	}
-	return f.all[name]
-}
-
-func (f *finder) run(ctx context.Context) error {
-	var all sync.WaitGroup
-	for name, b := range f.all {
-		all.Go(func() { _ = f.registry.Watch(ctx, name, func(set []driver.Instance) { b.Set(set) }) })
-	}
-	all.Wait()
-	return ctx.Err()
 }
