@@ -23,11 +23,7 @@ func clone(v reflect.Value) reflect.Value {
 	case reflect.Struct:
 		out := reflect.New(v.Type()).Elem()
 		out.Set(v)
-		for i := range v.NumField() {
-			if f := out.Field(i); f.CanSet() {
-				f.Set(clone(v.Field(i)))
-			}
-		}
+		cloneFields(out, v)
 		return out
 	case reflect.Slice:
 		if v.IsNil() {
@@ -55,4 +51,17 @@ func clone(v reflect.Value) reflect.Value {
 		return out
 	}
 	return v
+}
+
+// cloneFields goes into unexported embedded structs, whose fields are settings.
+func cloneFields(out, v reflect.Value) {
+	for i := range v.NumField() {
+		f := out.Field(i)
+		switch {
+		case f.CanSet():
+			f.Set(clone(v.Field(i)))
+		case v.Type().Field(i).Anonymous && f.Kind() == reflect.Struct:
+			cloneFields(f, v.Field(i))
+		}
+	}
 }

@@ -96,8 +96,12 @@ func written(n *Node) string {
 	case String:
 		return strconv.Quote(cut(n.Text))
 	}
-	return kindNames[min(n.Kind, Object)]
+	return kindOf(n)
 }
+
+// kindOf is written without the value: where a list or an object belongs, what
+// stands instead may be a secret in the wrong place.
+func kindOf(n *Node) string { return kindNames[min(n.Kind, Object)] }
 
 func cut(s string) string {
 	if r := []rune(s); len(r) > 40 {
@@ -149,7 +153,12 @@ func (d *decoder) decode(n *Node, v reflect.Value, path string) {
 func (d *decoder) itself(n *Node, into any, path string) bool {
 	switch t := into.(type) {
 	case Decoder:
-		if err := t.DecodeSetting(n, d.from); err != nil {
+		switch err := t.DecodeSetting(n, d.from); {
+		case err == nil:
+		case len(n.Text) >= 4 && strings.Contains(err.Error(), n.Text):
+			// It may be a secret. Shorter ones occur in any sentence.
+			d.wrong(n.Line, path, "is refused; the reason would show the value")
+		default:
 			d.wrong(n.Line, path, "%v", err)
 		}
 	case encoding.TextUnmarshaler:
@@ -180,7 +189,7 @@ func (d *decoder) duration(n *Node, v reflect.Value, path string) {
 
 func (d *decoder) object(n *Node, v reflect.Value, path string) {
 	if n.Kind != Object {
-		d.wrong(n.Line, path, "must be an object, not %s", written(n))
+		d.wrong(n.Line, path, "must be an object, not %s", kindOf(n))
 		return
 	}
 	all := fields(v.Type())
@@ -248,7 +257,7 @@ func distance(a, b string) int {
 func (d *decoder) mapping(n *Node, v reflect.Value, path string) {
 	t := v.Type()
 	if n.Kind != Object || t.Key().Kind() != reflect.String {
-		d.wrong(n.Line, path, "must be an object, not %s", written(n))
+		d.wrong(n.Line, path, "must be an object, not %s", kindOf(n))
 		return
 	}
 	next := reflect.MakeMapWithSize(t, len(n.Fields))
@@ -262,7 +271,7 @@ func (d *decoder) mapping(n *Node, v reflect.Value, path string) {
 
 func (d *decoder) list(n *Node, v reflect.Value, path string) {
 	if n.Kind != List {
-		d.wrong(n.Line, path, "must be a list, not %s", written(n))
+		d.wrong(n.Line, path, "must be a list, not %s", kindOf(n))
 		return
 	}
 	if v.Kind() == reflect.Array && v.Len() != len(n.Items) {

@@ -3,6 +3,7 @@ package tree
 import (
 	"encoding"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -45,6 +46,20 @@ func fields(t reflect.Type) []field {
 			name = Name(f.Name)
 		}
 		out = append(out, field{name, []int{i}, f.Type})
+	}
+	return visible(out)
+}
+
+// visible leaves out what a field of the same name hides, the one less deep.
+func visible(all []field) []field {
+	var out []field
+	for _, f := range all {
+		i := slices.IndexFunc(out, func(k field) bool { return k.name == f.name })
+		if i < 0 {
+			out = append(out, f)
+		} else if len(f.index) < len(out[i].index) {
+			out[i] = f
+		}
 	}
 	return out
 }

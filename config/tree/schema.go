@@ -143,7 +143,7 @@ func (d *decoder) check(s *Schema, n *Node, path string) {
 		d.checkObject(s, n, path)
 	case "map":
 		if n.Kind != Object {
-			d.wrong(n.Line, path, "must be an object, not %s", written(n))
+			d.wrong(n.Line, path, "must be an object, not %s", kindOf(n))
 			return
 		}
 		for _, f := range n.Fields {
@@ -152,7 +152,7 @@ func (d *decoder) check(s *Schema, n *Node, path string) {
 	case "list":
 		switch {
 		case n.Kind != List:
-			d.wrong(n.Line, path, "must be a list, not %s", written(n))
+			d.wrong(n.Line, path, "must be a list, not %s", kindOf(n))
 			return
 		case s.Length > 0 && len(n.Items) != s.Length:
 			d.wrong(n.Line, path, "must have %d items, not %d", s.Length, len(n.Items))
@@ -189,7 +189,7 @@ func (d *decoder) checkText(s *Schema, n *Node, path string) {
 
 func (d *decoder) checkObject(s *Schema, n *Node, path string) {
 	if n.Kind != Object {
-		d.wrong(n.Line, path, "must be an object, not %s", written(n))
+		d.wrong(n.Line, path, "must be an object, not %s", kindOf(n))
 		return
 	}
 	for _, f := range n.Fields {
