@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	cdriver "github.com/surefoot-go/surefoot/config/driver"
+	"github.com/surefoot-go/surefoot/config"
 	"github.com/surefoot-go/surefoot/contrib/etcd"
 	"github.com/surefoot-go/surefoot/discovery"
 	"github.com/surefoot-go/surefoot/discovery/driver"
@@ -26,13 +26,28 @@ import (
 // service is one service with one instance on a real listener: it registers,
 // follows its settings and calls all others in turn.
 type service struct {
-	name    string
-	addr    string
-	kv      *etcd.KV
-	find    *discovery.Source
-	here    *discovery.Registration
-	to      map[string]*http.Client
-	setting atomic.Pointer[string] // what its settings say
+	name string
+	addr string
+	kv   *etcd.KV
+	find *discovery.Source
+	here *discovery.Registration
+	to   map[string]*http.Client
+	word *config.Value[word]
+}
+
+// word is what the services are told by their settings.
+type word struct{ Text string }
+
+// say gives all the services the setting, in one transaction.
+func (m *mesh) say(t *testing.T, kv *etcd.KV, text string) {
+	t.Helper()
+	var all []etcd.Write
+	for _, s := range m.services {
+		all = append(all, etcd.Write{Key: config.Key(s.name, "word"), Value: []byte(`{"text":"` + text + `"}`), If: etcd.Any})
+	}
+	if _, err := kv.Commit(t.Context(), all...); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // mesh is services that all call each other.
@@ -72,7 +87,6 @@ func services(t *testing.T, n int, ttl time.Duration, endpoints ...string) *mesh
 	for _, s := range m.services {
 		m.later(t, "find", s.find.Run)
 		until(t, s.name+" is registered", s.visible)
-		until(t, s.name+" has its settings", func() bool { return s.setting.Load() != nil })
 	}
 	for _, s := range m.services {
 		for name := range s.to {
@@ -108,17 +122,14 @@ func (m *mesh) service(t *testing.T, name string, ttl time.Duration, endpoints [
 	s.here = &discovery.Registration{Driver: registry, Service: name, Observe: silent,
 		Instance: driver.Instance{ID: name, Addr: s.addr, Version: "v1"}}
 	m.later(t, "register", s.here.Run)
-	m.later(t, "settings", func(ctx context.Context) error {
-		return (&etcd.Settings{KV: s.kv}).Watch(ctx, "surefoot/config/all/", func(now cdriver.Snapshot) {
-			value := ""
-			if len(now.Items) == 1 {
-				value = string(now.Items[0].Value)
-			}
-			if before := s.setting.Swap(&value); before != nil && *before != "" && value < *before {
-				m.lost.Add(1)
-			}
-		})
+	settings := &config.Config{Service: name, Instance: name, Centre: &etcd.Settings{KV: s.kv}, EnvPrefix: "-", Observe: silent}
+	s.word = config.Bind(settings, "word", word{})
+	s.word.OnChange(func(before, after word) {
+		if after.Text < before.Text {
+			m.lost.Add(1)
+		}
 	})
+	m.later(t, "settings", settings.Run)
 	return s
 }
 
@@ -194,7 +205,7 @@ func (m *mesh) told(t *testing.T, want string) time.Duration {
 	t.Helper()
 	return until(t, "all have "+want, func() bool {
 		for _, s := range m.services {
-			if *s.setting.Load() != want {
+			if s.word.Get().Text != want {
 				return false
 			}
 		}

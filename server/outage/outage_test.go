@@ -11,8 +11,6 @@ import (
 	"github.com/surefoot-go/surefoot/server/coord"
 )
 
-const setting = "surefoot/config/all/word"
-
 // TestOutage takes the registry and the settings away from twenty services for
 // twenty leases of 1 s: 10 minutes with leases of 30 s. (With
 // OUTAGE_TEST_FOR=60s it is 10 minutes with the default lease of 10 s.) The
@@ -30,11 +28,12 @@ func TestOutage(t *testing.T) {
 	}
 	const ttl, n = time.Second, 20
 	s := store(t, coord.Settings{Dir: t.TempDir()})
-	put(t, s.Client(), setting, "a")
 	way := through(t, s.Addr())
 	before := runtime.NumGoroutine()
 
 	m := services(t, n, ttl, way.addr)
+	m.say(t, s.Client(), "a")
+	m.told(t, "a")
 	if got := registered(t, s.Client()); got != n {
 		t.Fatalf("%d are registered", got)
 	}
@@ -46,12 +45,12 @@ func TestOutage(t *testing.T) {
 	<-time.After(away - expired)
 	m.fine(t)
 	during := m.calls.Load()
-	put(t, s.Client(), setting, "b")
+	m.say(t, s.Client(), "b")
 
 	way.set(false)
 	again := until(t, "all are registered again", func() bool { return registered(t, s.Client()) == n })
 	follow := m.told(t, "b")
-	if again > ttl {
+	if again > ttl+load {
 		t.Errorf("registered again only after %v", again)
 	}
 	until(t, "all know it", m.allVisible)
@@ -80,8 +79,9 @@ func TestStoreEnds(t *testing.T) {
 	set := coord.Settings{Dir: t.TempDir() + "/etcd"}
 	s := store(t, set)
 	set.Client = s.Addr()
-	put(t, s.Client(), setting, "a")
 	m := services(t, n, ttl, s.Addr())
+	m.say(t, s.Client(), "a")
+	m.told(t, "a")
 	for _, with := range []string{"its data", "no data"} {
 		s.Close()
 		<-time.After(3 * ttl)
@@ -93,11 +93,11 @@ func TestStoreEnds(t *testing.T) {
 		s = store(t, set)
 		kv := view(t, s.Addr())
 		again := until(t, "all are registered again", func() bool { return registered(t, kv) == n })
-		if again > ttl {
+		if again > ttl+load {
 			t.Errorf("registered again only after %v", again)
 		}
 		visible := until(t, "all know it", m.allVisible)
-		put(t, kv, setting, with)
+		m.say(t, kv, with)
 		follow := m.told(t, with)
 		if with == "no data" {
 			m.lost.Store(0) // as said above
