@@ -23,6 +23,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	settings "github.com/surefoot-go/surefoot/config"
 	"github.com/surefoot-go/surefoot/contrib/etcd"
 	"github.com/surefoot-go/surefoot/errs"
 )
@@ -92,13 +93,15 @@ func (s *Store) Get(ctx context.Context, key string) (etcd.Item, error) {
 	return it, errs.Wrap(err, op)
 }
 
-// List returns the settings under prefix, which must begin with Prefix.
+// List returns the settings under prefix, which must begin with Prefix. A push
+// under way is no setting: see Pushes.
 func (s *Store) List(ctx context.Context, prefix string) ([]etcd.Item, error) {
 	const op = "config.List"
 	if !strings.HasPrefix(prefix, Prefix) {
 		return nil, errs.New(errs.Invalid, op, "settings live under "+Prefix)
 	}
 	items, _, err := s.KV.List(ctx, prefix)
+	items = slices.DeleteFunc(items, func(it etcd.Item) bool { return strings.Contains(it.Key, "/"+settings.PushDir+"/") })
 	return items, errs.Wrap(err, op)
 }
 
@@ -143,6 +146,11 @@ func (s *Store) set(ctx context.Context, op, key string, value []byte, rev int64
 		if check := s.owner(key); check != nil {
 			if err := check(key, cur.Value, value); err != nil {
 				return errs.New(errs.Invalid, op, "the value is refused").Detail(lines(err)...).With("key", key)
+			}
+		}
+		if value != nil {
+			if err := s.allowed(ctx, op, key, value); err != nil {
+				return err
 			}
 		}
 		out, err = s.commit(ctx, who, etcd.Write{Key: key, Value: value, Delete: value == nil, If: cur.Revision}, cur.Value)
@@ -196,7 +204,8 @@ func (s *Store) commit(ctx context.Context, who Author, w etcd.Write, before []b
 	if err != nil {
 		return 0, errs.New(errs.Internal, "config.commit", "the change can not be written down").Because(err)
 	}
-	all := append([]etcd.Write{w, {Key: fmt.Sprintf("%s%020d-%s", auditPrefix, now.UnixNano(), rand.Text()[:6]), Value: line, If: 0}}, with...)
+	past := remember(w, now, who)
+	all := append([]etcd.Write{w, {Key: fmt.Sprintf("%s%020d-%s", auditPrefix, now.UnixNano(), rand.Text()[:6]), Value: line, If: 0}}, append(past, with...)...)
 	rev, err := s.KV.Commit(ctx, all...)
 	if err != nil {
 		return 0, err
@@ -204,6 +213,9 @@ func (s *Store) commit(ctx context.Context, who Author, w etcd.Write, before []b
 	s.log().InfoContext(ctx, "configuration changed", slog.String("key", w.Key), slog.String("by", who.By), slog.String("why", who.Why), slog.Int64("revision", rev))
 	if s.writes.Add(1)%trimEvery == 1 {
 		s.trim(ctx)
+	}
+	if len(past) > 0 {
+		s.forget(ctx, w.Key)
 	}
 	return rev, nil
 }
@@ -243,15 +255,8 @@ func (s *Store) trim(ctx context.Context) {
 	if err != nil || len(items) <= keep {
 		return
 	}
-	for old := range slices.Chunk(items[:len(items)-keep], 100) { // etcd takes 128 writes in a commit
-		dels := make([]etcd.Write, len(old))
-		for i, it := range old {
-			dels[i] = etcd.Write{Key: it.Key, Delete: true, If: Any}
-		}
-		if _, err := s.KV.Commit(ctx, dels...); err != nil {
-			s.log().WarnContext(ctx, "old audit records stay for now", slog.Any("error", err))
-			return
-		}
+	if err := s.drop(ctx, items[:len(items)-keep]); err != nil {
+		s.log().WarnContext(ctx, "old audit records stay for now", slog.Any("error", err))
 	}
 }
 
@@ -283,8 +288,8 @@ func plain(s string) bool {
 func checkKey(op, key string) error {
 	rest, ok := strings.CutPrefix(key, Prefix)
 	parts := strings.Split(rest, "/")
-	if !ok || len(key) > maxKey || !plain(key) || len(parts) < 2 || slices.Contains(parts, "") || slices.Contains(parts, "..") {
-		return errs.New(errs.Invalid, op, fmt.Sprintf("a setting's key is %s<service>/<key>, at most %d bytes", Prefix, maxKey))
+	if !ok || len(key) > maxKey || !plain(key) || len(parts) < 2 || !settings.ValidKey(rest) {
+		return errs.New(errs.Invalid, op, fmt.Sprintf("a setting's key is %s<service>/<key>, at most %d bytes, and no part of it is empty or begins with a dot", Prefix, maxKey))
 	}
 	return nil
 }

@@ -215,7 +215,7 @@ func TestSettings(t *testing.T) {
 		_, err := s.Put(ctx, config.Prefix+"a/b", v, config.Any, li)
 		want(t, err, errs.Invalid, "")
 	}
-	if _, err := s.Put(ctx, config.Prefix+"a/b", []byte(strings.Repeat("ü", 5000)), config.Any, li); err != nil {
+	if _, err := s.Put(ctx, config.Prefix+"a/b", []byte(`"` + strings.Repeat("ü", 5000) + `"`), config.Any, li); err != nil {
 		t.Error(err)
 	}
 	if items, err := s.List(ctx, config.Prefix); err != nil || len(items) != 2 {

@@ -46,9 +46,9 @@ type Machine struct {
 
 	rule   rollout.Machine
 	told   struct{ good, bad uint64 } // of here, to rule
-	before Count // by instances that run the old value, before and beside
-	here   Count // this stage's, by those that run the new one
-	there  Count // this stage's, by the others
+	before Count                      // by instances that run the old value, before and beside
+	here   Count                      // this stage's, by those that run the new one
+	there  Count                      // this stage's, by the others
 	active map[string]bool
 	end    Action // once it is Commit or Rollback
 }
@@ -244,7 +244,7 @@ func (m *Machine) judge(now time.Time, s Sample, alive []Instance) Action {
 		m.runs = now
 	}
 	if now.Sub(m.runs) < m.plan.For {
-		return m.keep(judging(m.here, m.plan.For-now.Sub(m.runs)))
+		return m.keep("", "")
 	}
 	switch m.stage {
 	case One:

@@ -41,12 +41,6 @@ func vanished(lost, all int) (en, zh string) {
 	return fmt.Sprintf("%d of %d instances that were to run it are gone", lost, all), fmt.Sprintf("应使用它的 %d 个实例中有 %d 个已消失", all, lost)
 }
 
-func judging(c Count, left time.Duration) (en, zh string) {
-	left = left.Round(time.Second)
-	return fmt.Sprintf("%d calls, %s failed; judged for %s more", c.Calls, percent(c.share()), left),
-		fmt.Sprintf("%d 次调用，失败 %s；继续观察 %s", c.Calls, percent(c.share()), left)
-}
-
 func failing(here, ref Count, beside bool, limit float64) (en, zh string) {
 	en = fmt.Sprintf("error share %s (%d of %d calls), over %s", percent(here.share()), here.Errors, here.Calls, percent(limit))
 	zh = fmt.Sprintf("错误率 %s（%d 次调用中 %d 次失败），超过 %s", percent(here.share()), here.Calls, here.Errors, percent(limit))
