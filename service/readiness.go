@@ -23,7 +23,7 @@ type Readiness struct {
 
 // Readiness says whether the service can do its work right now, as /readyz
 // does: it has started and is not stopping, each Worker that Announces has been
-// ready once, and Ready says so. It blocks for at most 1s.
+// ready once, no Dependency fails but Optional ones, and Ready says so. It blocks for at most 1s.
 func (s *Service) Readiness(ctx context.Context) Readiness {
 	r := Readiness{Reasons: []string{}}
 	switch s.state.Load() {
@@ -33,6 +33,8 @@ func (s *Service) Readiness(ctx context.Context) Readiness {
 		r.Reasons = append(r.Reasons, "draining")
 	default:
 		s.workers(&r)
+		s.dependencies(&r)
+		s.listed(&r)
 		if s.Ready != nil {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()

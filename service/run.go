@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/surefoot-go/surefoot/discovery"
 	"github.com/surefoot-go/surefoot/resilience/retry"
 	"github.com/surefoot-go/surefoot/safe"
 	"github.com/surefoot-go/surefoot/supervise"
@@ -21,8 +22,8 @@ import (
 // if a Server ends by itself, a Worker is given up, or something had to be cut
 // off. It handles no signals: see Main.
 //
-// On the end of ctx: /readyz says 503; after Drain the listeners close and
-// every request, Server and Worker may finish within StopLimit, the workers
+// On the end of ctx: /readyz says 503; the service leaves Registry; after Drain
+// the listeners close and every request, Server and Worker may finish within StopLimit, the workers
 // last; then telemetry is flushed.
 func (s *Service) Run(ctx context.Context) (err error) {
 	if s.ran.Swap(true) {
@@ -36,6 +37,13 @@ func (s *Service) Run(ctx context.Context) (err error) {
 		return setupError{fmt.Errorf("service: telemetry: %w", s.err)}
 	}
 	defer s.flush()
+	if err := errors.Join(s.checkDepends(), s.checkRegistry()); err != nil {
+		return setupError{err}
+	}
+	defer s.board.Follow(nil)
+	if err := s.settings(ctx); err != nil {
+		return setupError{err}
+	}
 
 	l, err := s.listen(ctx)
 	if err != nil {
@@ -99,6 +107,9 @@ func (s *Service) listen(ctx context.Context) (l net.Listener, err error) {
 	return l, nil
 }
 
+// leaveLimit bounds leaving the registry; its drivers promise 2s.
+const leaveLimit = 3 * time.Second
+
 // flush is the last thing a service does.
 func (s *Service) flush() {
 	if s.stop == nil {
@@ -125,6 +136,12 @@ type running struct {
 	mu      sync.Mutex
 	warming map[string]bool // workers that have not said that they are ready yet
 	task    *safe.Task      // of workers
+
+	inner   supervise.Tree // what the service itself needs to the last: settings, instances, dependencies
+	within  *safe.Task     // of inner
+	listing *discovery.Registration
+	listed  supervise.Tree // of listing
+	list    *safe.Task     // of listed
 }
 
 // group is tasks with a ctx to end them by.
@@ -150,7 +167,16 @@ func (g *group) wait(ctx context.Context) error {
 func (r *running) start(l net.Listener) {
 	r.warming = map[string]bool{}
 	announcing("", r.s.Workers, r.warming)
+	r.listing = r.s.registration(l)
+	r.inner.Workers = r.s.watchDepends()
+	if c := r.s.Config; c != nil {
+		r.inner.Workers = append(r.inner.Workers, supervise.Worker{Name: "settings", Run: c.Run})
+	}
+	if found := r.s.Discovery(); found != nil {
+		r.inner.Workers = append(r.inner.Workers, supervise.Worker{Name: "discovery", Run: found.Run})
+	}
 	r.s.running.Store(r)
+	r.within = r.supervise(&r.inner, "service")
 	r.http = r.s.server(r.life)
 	r.servers.add(r.life, "http server", func(context.Context) error {
 		if err := r.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -186,6 +212,35 @@ func (r *running) start(l net.Listener) {
 		}
 		return nil
 	})
+	if r.listing != nil {
+		r.listed.Workers = []supervise.Worker{r.s.list(r.listing)}
+		r.list = r.supervise(&r.listed, "registry")
+	}
+}
+
+// supervise runs what belongs to the service itself; it is never given up.
+func (r *running) supervise(t *supervise.Tree, name string) *safe.Task {
+	if len(t.Workers) == 0 {
+		return nil
+	}
+	t.Name, t.Observe, t.Restart.Max = name, r.s.sinks, -1
+	return safe.Go(r.life, name, t.Run)
+}
+
+// leave ends what supervise has begun.
+func leave(ctx context.Context, t *supervise.Tree, task *safe.Task) error {
+	if task == nil {
+		return nil
+	}
+	err := t.Stop(ctx)
+	select {
+	case <-task.Done():
+	case <-ctx.Done():
+	}
+	if stuck, ok := errors.AsType[*supervise.StopError](err); ok {
+		return fmt.Errorf("service: %w", stuck)
+	}
+	return nil
 }
 
 func (g *group) add(life context.Context, name string, fn func(context.Context) error) {
@@ -203,6 +258,11 @@ func (g *group) add(life context.Context, name string, fn func(context.Context) 
 // stop drains and ends everything in order; calm says that nobody is in a
 // hurry, which they are after a failure.
 func (r *running) stop(calm bool) error {
+	off, cancel := context.WithTimeout(context.Background(), leaveLimit)
+	if err := leave(off, &r.listed, r.list); err != nil {
+		r.s.sinks.Log.Warn("the registry may go on listing this instance until its lease ends", "err", err)
+	}
+	cancel()
 	if calm {
 		r.http.SetKeepAlivesEnabled(false)  // each answer asks its client to connect elsewhere
 		_ = retry.Wait(r.life, r.s.drain()) // the life has not ended
@@ -220,7 +280,8 @@ func (r *running) stop(calm bool) error {
 		left = errors.Join(err, fmt.Errorf("service: %w", stuck))
 	}
 	<-r.task.Done()
-	if r.debug != nil { // it was there to the last
+	left = errors.Join(left, leave(limit, &r.inner, r.within)) // requests and workers needed it
+	if r.debug != nil {                                        // it was there to the last
 		_ = r.debug.Close() // profiles need not finish
 		<-r.asides.Done()
 	}

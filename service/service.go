@@ -28,10 +28,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/surefoot-go/surefoot/canary"
+	"github.com/surefoot-go/surefoot/config"
+	"github.com/surefoot-go/surefoot/discovery"
+	"github.com/surefoot-go/surefoot/flow"
 	"github.com/surefoot-go/surefoot/httpx"
 	"github.com/surefoot-go/surefoot/locks"
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience"
+	"github.com/surefoot-go/surefoot/resilience/balance"
 	"github.com/surefoot-go/surefoot/resilience/shed"
 	"github.com/surefoot-go/surefoot/supervise"
 	"github.com/surefoot-go/surefoot/vitals"
@@ -66,6 +71,7 @@ type Service struct {
 	Name      string // service.name
 	Version   string // service.version; empty means the main module's version or revision, as built
 	Namespace string // service.namespace
+	Instance  string // service.instance.id; empty means host name and process id
 	Addr      string // of the HTTP listener, host:port; empty means ":8080"
 
 	// Telemetry sends what the service reports; nil means the process-wide
@@ -114,6 +120,19 @@ type Service struct {
 
 	Workers []Worker // told to stop after all requests have ended, the last one first
 	Servers []Server
+	// Config is the settings that may change while the service runs; nil means that
+	// none do. Its empty fields are filled in; Run loads it before anything is
+	// served, fails if files or environment are wrong, and keeps it. Every service
+	// has the keys of docs/config.md in it: log, sampling, door, client/<target>,
+	// balance/<target>; and the canary routes, see Routes.
+	Config *config.Config
+	// Registry is where the service is listed while it is ready, and where Client
+	// finds others; nil means nowhere. Being invisible makes the service degraded,
+	// not unready: those who know it may go on.
+	Registry *Registry
+	// Depends is what the service needs, asked in the background. What fails is
+	// among the reasons of /readyz, and so is what was not asked yet.
+	Depends []Dependency
 	// Ready says whether the service can do its work right now; nil means
 	// always. /readyz asks it, with 1s to answer; it must not call other
 	// services, or one outage takes all callers off.
@@ -136,6 +155,13 @@ type Service struct {
 	running  atomic.Pointer[running]
 	debug    net.Listener
 	vitals   vitals.Watch
+
+	dials     observe.Dials
+	routes    canary.Table
+	hot       hot
+	depends   depends
+	foundOnce sync.Once
+	found     *discovery.Source
 }
 
 const (
@@ -194,7 +220,7 @@ func (s *Service) Observe() observe.Sinks {
 	s.once.Do(func() {
 		if s.Telemetry != nil {
 			s.sinks, s.stop, s.err = s.Telemetry.Start(context.Background(),
-				observe.Resource{Name: s.Name, Version: s.version(), Namespace: s.Namespace})
+				observe.Resource{Name: s.Name, Version: s.version(), Namespace: s.Namespace, Instance: s.instance(), Dials: &s.dials})
 		}
 		s.sinks = s.sinks.OrDefault()
 	})
@@ -208,8 +234,33 @@ func (s *Service) Log() *slog.Logger { return s.Observe().Log }
 // is resilience.Default. Keep it: breaker, retry budget and connections live in
 // it. Its requests carry the trace, the labels and the time left of their
 // context.
+//
+// With Registry a URL whose host is target, such as http://payment/charges, goes
+// to one of its instances, of the version that Routes says for the user in the
+// context (its labels, and the label "user" as the key); another host is called
+// as it is.
 func (s *Service) Client(target string, p resilience.Policy) *http.Client {
-	return httpx.Client{Service: s.Name, Target: target, Policy: p, Observe: s.Observe(), Board: &s.board}.HTTP()
+	c := httpx.Client{Service: s.Name, Target: target, Policy: p, Observe: s.Observe(), Board: &s.board}
+	if s.Registry == nil {
+		return c.HTTP()
+	}
+	plain := c
+	direct := sync.OnceValue(func() http.RoundTripper { return plain.New() })
+	c.Lane = s.lane(target)
+	c.Balancer = s.Discovery().Balancer(target, balance.Settings{})
+	s.OnBalance(target, c.Balancer.Tune)
+	return &http.Client{Transport: &chooser{target: target, balanced: c.New(), direct: direct}}
+}
+
+// lane names the version of target for a call.
+func (s *Service) lane(target string) func(context.Context) string {
+	return func(ctx context.Context) string {
+		if s.routes.Pick(target, nil, "") == "" {
+			return "" // no route, so nobody's labels matter
+		}
+		labels := flow.Labels(ctx)
+		return s.routes.Pick(target, labels, labels["user"])
+	}
 }
 
 // HandleFunc serves requests that match pattern, as http.ServeMux understands
