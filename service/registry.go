@@ -16,6 +16,8 @@ import (
 	"github.com/surefoot-go/surefoot/discovery"
 	"github.com/surefoot-go/surefoot/discovery/driver"
 	"github.com/surefoot-go/surefoot/errs"
+	"github.com/surefoot-go/surefoot/httpx"
+	"github.com/surefoot-go/surefoot/resilience"
 	"github.com/surefoot-go/surefoot/resilience/balance"
 	"github.com/surefoot-go/surefoot/supervise"
 )
@@ -153,9 +155,12 @@ func reachable(addr string) string {
 // a URL that names a machine, where they say.
 type chooser struct {
 	target   string
-	balanced http.RoundTripper
+	balanced *httpx.Transport
 	direct   func() http.RoundTripper
 }
+
+// Guard is that of the target, as httpx.Transport has it.
+func (c *chooser) Guard() *resilience.Guard { return c.balanced.Guard() }
 
 func (c *chooser) RoundTrip(req *http.Request) (*http.Response, error) {
 	if first := firstOf(req); first.URL != nil && first.URL.Hostname() != c.target {

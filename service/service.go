@@ -259,7 +259,7 @@ func (s *Service) lane(target string) func(context.Context) string {
 			return "" // no route, so nobody's labels matter
 		}
 		labels := flow.Labels(ctx)
-		return s.routes.Pick(target, labels, labels["user"])
+		return s.routes.Pick(target, labels, labels[flow.LabelUser])
 	}
 }
 
