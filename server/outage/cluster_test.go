@@ -13,7 +13,7 @@ import (
 	"github.com/surefoot-go/surefoot/resilience/balance"
 )
 
-// registry watches a service and counts how often it was seen with nobody.
+// absences watches a service and says when it is seen with nobody.
 func absences(t *testing.T, kv *etcd.KV, service string) (gone chan struct{}) {
 	t.Helper()
 	first, gone := make(chan struct{}), make(chan struct{}, 1000)

