@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/surefoot-go/surefoot/contrib/etcd"
 	"github.com/surefoot-go/surefoot/safe"
 	"github.com/surefoot-go/surefoot/server/coord"
 )
@@ -21,9 +22,14 @@ const (
 // mostly, is closed and started again on the same addresses once there is room,
 // and the routes are followed from there. Meanwhile routes are what they were
 // and changes are refused.
+//
+// With a cluster of somebody else's there is nothing to start again: its client
+// finds back by itself.
 type keeper struct {
 	settings coord.Settings
+	cluster  *etcd.KV // instead of a store of ours; nil mostly
 	routes   *routes
+	pushes   *pushes
 	log      *slog.Logger
 
 	mu     sync.Mutex
@@ -34,6 +40,10 @@ type keeper struct {
 // run follows routes and watches over the store until ctx ends. It does not
 // close the last store: close does.
 func (k *keeper) run(ctx context.Context) error {
+	if k.cluster != nil {
+		k.follow(ctx, nil)
+		return nil
+	}
 	for {
 		k.mu.Lock()
 		srv := k.now
@@ -60,16 +70,30 @@ func (k *keeper) run(ctx context.Context) error {
 	}
 }
 
-// follow keeps the routes true until srv fails or ctx ends.
+// client is how the store is reached first.
+func (k *keeper) client() *etcd.KV {
+	if k.cluster != nil {
+		return k.cluster
+	}
+	return k.now.Client()
+}
+
+// follow keeps what is known true until srv, if there is one, fails or ctx
+// ends.
 func (k *keeper) follow(ctx context.Context, srv *coord.Server) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g := safe.Group{Name: "server.routes", All: true}
 	g.Go(ctx, k.routes.run)
 	g.Go(ctx, k.routes.runRules)
+	g.Go(ctx, k.pushes.follow)
+	var failed <-chan struct{}
+	if srv != nil {
+		failed = srv.Failed()
+	}
 	select {
 	case <-ctx.Done():
-	case <-srv.Failed():
+	case <-failed:
 	}
 	cancel()
 	_ = g.Wait() // they end with ctx, and what went wrong is in srv.Err
@@ -108,10 +132,13 @@ func (k *keeper) again(ctx context.Context) bool {
 func (k *keeper) close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.closed || k.now == nil {
+	if k.closed || k.now == nil && k.cluster == nil {
 		return nil
 	}
 	k.closed = true
+	if k.cluster != nil {
+		return k.cluster.Close()
+	}
 	return k.now.Close()
 }
 

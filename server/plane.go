@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/surefoot-go/surefoot/contrib/etcd"
 	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/safe"
 	"github.com/surefoot-go/surefoot/server/api"
@@ -50,6 +51,9 @@ type plane struct {
 	routes   *routes
 	ward     *ward
 	releases *releases
+	counts   *counts
+	pushes   *pushes
+	centre   *centre
 	watch    *watch
 }
 
@@ -80,9 +84,18 @@ func (s *Server) open(ctx context.Context) (p *plane, err error) {
 }
 
 func (p *plane) check() error {
-	for _, a := range []struct{ field, addr string }{
+	own := []struct{ field, addr string }{
 		{"Addr", p.Addr}, {"OTLPGRPC", p.OTLPGRPC}, {"OTLPHTTP", p.OTLPHTTP}, {"Etcd", p.Etcd}, {"EtcdPeer", p.EtcdPeer},
-	} {
+	}
+	if len(p.EtcdCluster) > 0 {
+		own = own[:3]
+	}
+	for _, e := range p.EtcdCluster {
+		if host, port, err := net.SplitHostPort(e); err != nil || host == "" || port == "" || strings.Contains(e, "/") {
+			return &Problem{"EtcdCluster", e, BadAddress, errors.New("a member is HOST:PORT")}
+		}
+	}
+	for _, a := range own {
 		if err := checkAddress(a.field, a.addr, p.Remote); err != nil {
 			return err
 		}
@@ -110,6 +123,9 @@ func (p *plane) bind() error {
 			return nil // its server has closed it
 		})
 	}
+	if len(p.EtcdCluster) > 0 {
+		return nil
+	}
 	// etcd binds its own; asking first gives a better answer than it does.
 	if err := free("Etcd", p.Etcd); err != nil {
 		return err
@@ -131,6 +147,10 @@ func (p *plane) engines(ctx context.Context) error {
 		return p.folder(dir, err)
 	})
 	g.Go(ctx, func(ctx context.Context) error {
+		if len(p.EtcdCluster) > 0 {
+			p.keeper = &keeper{cluster: &etcd.KV{Endpoints: p.EtcdCluster, Log: p.Log}, log: p.Log}
+			return nil
+		}
 		settings := coord.Settings{Dir: filepath.Join(p.Dir, "etcd"), Client: p.Etcd, Peer: p.EtcdPeer, Log: p.Log}
 		srv, err := coord.Start(ctx, settings)
 		if err != nil {
@@ -196,18 +216,24 @@ func (p *plane) wire(ctx context.Context) error {
 	p.batches = make(chan ingest.Batch, batchesWaiting)
 	p.samples = make(chan []store.Sample, samplesWaiting)
 	derived := &red.Fold{}
+	p.counts = &counts{}
 	p.receiver = &ingest.Receiver{
-		Spans: p.spans.Spans(), Logs: p.spans.Logs(), Series: p.series, Count: derived, Out: p.batches, Pick: vitals.Is, Log: p.Log,
+		Spans: p.spans.Spans(), Logs: p.spans.Logs(), Series: p.series, Count: counters{derived, p.counts}, Out: p.batches, Pick: vitals.Is, Log: p.Log,
 	}
 	p.live = newLive(p.ingested)
 	p.shelf = &shelf{}
 	p.shelf.now.Store(&catalog.Catalog{})
 	p.readCatalog()
 	p.hub = &api.Hub{}
-	p.routes = newRoutes(p.keeper.now.Client(), p.hub, p.Log)
-	p.keeper.routes = p.routes
+	p.routes = newRoutes(p.keeper.client(), p.hub, p.Log)
+	p.pushes = newPushes(p.routes.store, p.series, p.spans.Logs(), p.counts, p.Log)
+	p.centre = &centre{p.routes, p.pushes}
+	p.keeper.routes, p.keeper.pushes = p.routes, p.pushes
 	if err := p.routes.load(ctx); err != nil {
-		return err
+		if p.keeper.cluster == nil {
+			return err
+		}
+		p.Log.Warn("the etcd cluster does not answer yet; routes and config are read once it does", "err", err)
 	}
 	blobs := p.spans.Blobs()
 	p.ward = newWard(diagnose.Doctor{Spans: p.spans.Spans(), Logs: p.spans.Logs(), Catalog: p.shelf}, blobs)

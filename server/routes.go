@@ -146,7 +146,7 @@ func (r *routes) learn(route canary.Route) {
 
 func (r *routes) learnRule(key string, value []byte) {
 	service, ok := strings.CutSuffix(strings.TrimPrefix(key, config.Prefix), ruleKey)
-	if !ok {
+	if !ok || strings.Contains(service, "/") { // deeper down, such as a push under way, it is no rule
 		return
 	}
 	r.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,14 +45,14 @@ func (p *plane) run(ctx context.Context, ready func()) (err error) {
 		name string
 		run  func(context.Context) error
 	}{
-		{"watch", p.watch.run}, {"doctor", p.ward.run}, {"releases", p.releases.run},
+		{"watch", p.watch.run}, {"doctor", p.ward.run}, {"releases", p.releases.run}, {"pushes", p.pushes.run},
 		{"series", p.writeSamples}, {"catalog", p.watchCatalog}, {"overview", p.publish}, {"coordination", p.keeper.run},
 	} {
 		looping = append(looping, safe.Go(loops, "server."+l.name, l.run, fail(l.name)))
 	}
 	servers := p.servers(fail)
 	p.live.ready.Store(true)
-	p.addrs = Addrs{Addr: p.api.Addr().String(), OTLPGRPC: p.otlpGRPC.Addr().String(), OTLPHTTP: p.otlpHTTP.Addr().String(), Etcd: p.keeper.settings.Client, Dir: p.Dir}
+	p.addrs = Addrs{Addr: p.api.Addr().String(), OTLPGRPC: p.otlpGRPC.Addr().String(), OTLPHTTP: p.otlpHTTP.Addr().String(), Etcd: p.etcdAddr(), Dir: p.Dir}
 	ready()
 
 	select {
@@ -71,6 +72,14 @@ func (p *plane) run(ctx context.Context, ready func()) (err error) {
 		_ = l.Wait()
 	}
 	return err
+}
+
+// etcdAddr is where services reach the config centre.
+func (p *plane) etcdAddr() string {
+	if len(p.EtcdCluster) > 0 {
+		return strings.Join(p.EtcdCluster, ",")
+	}
+	return p.keeper.settings.Client
 }
 
 // running is a server that can be stopped.
@@ -101,7 +110,7 @@ func (p *plane) servers(fail func(string) func(error)) []running {
 func (p *plane) newAPI() *api.API {
 	return &api.API{
 		Version: p.Version, Live: p.live, Spans: p.spans.Spans(), Logs: p.spans.Logs(), Series: p.series,
-		Incidents: p.watch, Catalog: p.shelf, Routes: p.routes, Settings: p.routes, Hub: p.hub,
+		Incidents: p.watch, Catalog: p.shelf, Routes: p.routes, Settings: p.routes, Centre: p.centre, Hub: p.hub,
 		// One line for each look at the console is noise; what fails is not.
 		Observe: observe.Sinks{Log: slog.New(atLeast{p.Log.Handler(), slog.LevelWarn})},
 	}

@@ -37,7 +37,12 @@ type Server struct {
 	OTLPHTTP string // telemetry over OTLP/HTTP; "" means 127.0.0.1:4318
 	Etcd     string // embedded etcd, for clients that watch routes and config; the host is an IP; "" means 127.0.0.1:7602
 	EtcdPeer string // embedded etcd's own port; "" means 127.0.0.1:7603
-	Catalog  string // folder of catalog-info.yaml and runbook.md files, read again when it changes; "" means none
+	// EtcdCluster are members (host:port) of a cluster of one's own that holds
+	// routes, settings and instances instead of the embedded etcd: Etcd and
+	// EtcdPeer then mean nothing. While it is away, what is known stays and changes
+	// are refused. nil means the embedded one.
+	EtcdCluster []string
+	Catalog     string // folder of catalog-info.yaml and runbook.md files, read again when it changes; "" means none
 
 	// Remote allows addresses that other machines can reach. Nothing here
 	// authenticates callers, so without it only loopback is accepted.
@@ -85,7 +90,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) orDefault() *Server {
 	out := &Server{
 		Dir: s.Dir, Addr: s.Addr, OTLPGRPC: s.OTLPGRPC, OTLPHTTP: s.OTLPHTTP, Etcd: s.Etcd, EtcdPeer: s.EtcdPeer,
-		Catalog: s.Catalog, Remote: s.Remote, Version: s.Version, Log: s.Log,
+		EtcdCluster: s.EtcdCluster, Catalog: s.Catalog, Remote: s.Remote, Version: s.Version, Log: s.Log,
 	}
 	for _, f := range []struct {
 		v   *string

@@ -215,7 +215,7 @@ func TestSettings(t *testing.T) {
 		_, err := s.Put(ctx, config.Prefix+"a/b", v, config.Any, li)
 		want(t, err, errs.Invalid, "")
 	}
-	if _, err := s.Put(ctx, config.Prefix+"a/b", []byte(`"` + strings.Repeat("ü", 5000) + `"`), config.Any, li); err != nil {
+	if _, err := s.Put(ctx, config.Prefix+"a/b", []byte(`"`+strings.Repeat("ü", 5000)+`"`), config.Any, li); err != nil {
 		t.Error(err)
 	}
 	if items, err := s.List(ctx, config.Prefix); err != nil || len(items) != 2 {
@@ -229,7 +229,7 @@ func TestSettings(t *testing.T) {
 	}
 	want(t, s.Delete(ctx, key, config.Any, li), errs.NotFound, "")
 	log, err := s.Audit(ctx, 2)
-	if err != nil || len(log) != 2 || log[0].After != "" || log[0].Before != "20" || len(log[1].After) > 8300 || !strings.HasSuffix(log[1].After, "(10000 bytes)") {
+	if err != nil || len(log) != 2 || log[0].After != "" || log[0].Before != "20" || len(log[1].After) > 8300 || !strings.HasSuffix(log[1].After, "(10002 bytes)") {
 		t.Errorf("%v %+v", err, log)
 	}
 }

@@ -16,10 +16,11 @@ import (
 	"github.com/surefoot-go/surefoot/errs"
 )
 
-const (
-	pushPrefix = "surefoot/push/" // surefoot/push/<service>/<id>: a Push, kept after its end
-	keptPushes = 20               // that ended, of each service
-)
+// PushPrefix is where pushes are kept, after their end too:
+// surefoot/push/<service>/<id>, a Push as JSON.
+const PushPrefix = "surefoot/push/"
+
+const keptPushes = 20 // that ended, of each service
 
 // PushUnderWay is the id of the Conflict that refuses a change of a setting
 // whose push has not ended.
@@ -71,7 +72,7 @@ type PushPlan struct {
 // Began is the revision at which processes saw the push first.
 func (p Push) Began() int64 { return cmp.Or(p.First, p.Revision) }
 
-func pushRecord(service, id string) string { return pushPrefix + service + "/" + id }
+func pushRecord(service, id string) string { return PushPrefix + service + "/" + id }
 
 // StartPush begins a push of a value that is allowed, at its first stage. It
 // is a Conflict with id PushUnderWay while another one of the key runs.
@@ -199,7 +200,7 @@ func (s *Store) forgetPushes(ctx context.Context, all []Push) {
 // first, then the newest.
 func (s *Store) Pushes(ctx context.Context, service string) ([]Push, error) {
 	const op = "config.Pushes"
-	prefix := pushPrefix
+	prefix := PushPrefix
 	if service != "" {
 		prefix += service + "/"
 	}
