@@ -43,7 +43,7 @@ elsewhere, behind a proxy that does. Ctrl-C or SIGTERM stops it cleanly.`,
 			f.text(&s.OTLPHTTP, "otlp-http", "HOST:PORT", server.DefaultOTLPHTTP, say{"telemetry over OTLP/HTTP", "OTLP/HTTP 遥测"})
 			f.text(&s.Etcd, "etcd", "HOST:PORT", server.DefaultEtcd, say{"embedded etcd, for services that watch routes and config", "内嵌 etcd，供服务订阅路由与配置"})
 			f.text(&s.EtcdPeer, "etcd-peer", "HOST:PORT", server.DefaultEtcdPeer, say{"embedded etcd, its own port", "内嵌 etcd 的自用端口"})
-			f.text(&cluster, "etcd-cluster", "HOST:PORT,…", "", say{"members of your own etcd cluster, instead of the embedded etcd", "自有 etcd 集群的成员，代替内嵌 etcd"})
+			f.text(&cluster, "etcd-cluster", "LIST", "", say{"HOST:PORT,… of your own etcd cluster, instead of the embedded etcd", "自有 etcd 集群的 HOST:PORT,…，代替内嵌 etcd"})
 			f.text(&s.Catalog, "catalog", "DIR", "", say{"folder of catalog-info.yaml and runbook.md files", "catalog-info.yaml 与 runbook.md 所在目录"})
 			f.flag(&s.Remote, "allow-remote", say{"allow addresses that other machines reach", "允许监听其他机器可达的地址"})
 			f.text(&level, "log-level", "LEVEL", "info", say{"least log level on stderr: debug, info, warn or error", "stderr 日志级别：debug、info、warn 或 error"})

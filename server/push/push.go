@@ -53,7 +53,7 @@ const (
 	leastSlower    = 5 * time.Millisecond // less is noise on any machine
 	leastCalls     = 20                   // of either side, to compare latency
 	asBad          = 1.5                  // times the others' error share that it takes to be worse
-	gone           = 30 * time.Second     // without a report, an instance is gone
+	gone           = 15 * time.Second     // without a report, an instance is gone; less than Report, so that one that goes away holds nothing up
 )
 
 // OrDefault returns p with its defaults written out.
