@@ -23,7 +23,8 @@ type book struct {
 	mu      sync.Mutex
 	sets    map[string][]balance.Instance
 	changed chan struct{}
-	hides   bool // takes registrations and shows them to nobody
+	hides   bool          // takes registrations and shows them to nobody
+	takes   time.Duration // of leaving; in fake time
 	say     func(string)
 }
 
@@ -71,7 +72,9 @@ func (b *book) Register(ctx context.Context, service string, in driver.Instance,
 		told(true, nil)
 	}
 	<-ctx.Done()
-	time.Sleep(time.Second) // it takes a moment, in fake time
+	if b.takes > 0 {
+		time.Sleep(b.takes)
+	}
 	b.set(service)
 	if b.say != nil {
 		b.say("deregistered")
@@ -109,7 +112,7 @@ func (c *closing) Close() error {
 func TestStopOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{begun: time.Now()}
-		registry := &book{say: r.say}
+		registry := &book{say: r.say, takes: time.Second}
 		net := &closing{pipes: network(), say: r.say}
 		s := &service.Service{Name: "hello", Listener: net, Drain: 3 * time.Second, Registry: &service.Registry{Driver: registry, Addr: "10.0.0.1:80"}}
 		s.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) error {
