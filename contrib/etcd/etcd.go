@@ -280,6 +280,11 @@ func (kv *KV) connect(op string) (*clientv3.Client, error) {
 		DialKeepAliveTime:    keepAlive,
 		DialKeepAliveTimeout: keepAliveWait,
 		Logger:               zap.NewNop(), // what matters comes back as an error
+		// A read goes to other members, a few times: etcd's own 100 times with pauses
+		// of 25 ms are a storm of all watchers upon a cluster that has no leader.
+		MaxUnaryRetries:       4,
+		BackoffWaitBetween:    100 * time.Millisecond,
+		BackoffJitterFraction: 0.5,
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnect},
 			MinConnectTimeout: time.Second,
