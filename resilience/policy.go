@@ -62,7 +62,7 @@ type Method struct {
 	// Hedge replaces Policy.Hedge, and learns from the latencies of the
 	// Pattern's calls only.
 	Hedge      *hedge.Settings
-	Idempotent *bool
+	Idempotent *bool // as Policy.Idempotent
 }
 
 // Default is the zero Policy: it recovers by itself after an outage.
