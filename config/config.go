@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -55,8 +57,11 @@ type Config struct {
 	pushes map[string]*driver.Item // by key
 	heard  time.Time               // when the centre answered last; zero for never
 	begun  time.Time
-	disk   bool   // the centre's items are those of the disk
-	saved  string // the sum of what is on the disk
+	seen   int64                   // revision of the centre's store
+	lost   map[string]*driver.Item // what a store that started over lacks
+	disk   bool                    // the centre's items are those of the disk
+	known  map[string]keptItem     // last good values that were on disk, by key
+	saved  string                  // the sum of what is on the disk
 }
 
 func (c *Config) init() {
@@ -94,9 +99,16 @@ func Bind[T any](c *Config, name string, def T) *Value[T] {
 		if err := c.environ(k); err != nil {
 			said = append(said, event{name, 0, tree.Environment, err})
 		}
-		var more []event
-		_, more = c.evaluate(k, c.files[name], offer{c.centre[name], c.pushes[name]}) // nobody wants to know yet
+		_, more := c.settle(k) // nobody wants to know yet
 		said = append(said, more...)
+		if !k.settled { // without the file, then
+			bad := k.fileBad
+			_, more := c.evaluate(k, nil, offer{c.centre[name], c.pushes[name]})
+			said, k.fileBad = append(said, more...), bad
+		}
+		if !k.settled {
+			said = append(said, event{name, 0, tree.Default, cmp.Or(k.wrong, errors.New("no layer has a valid value"))})
+		}
 	}
 	c.mu.Unlock()
 	if len(said) > 0 {
@@ -109,6 +121,16 @@ func Bind[T any](c *Config, name string, def T) *Value[T] {
 // Run.
 func (c *Config) Routes(table *canary.Table) { c.routes = table }
 
+// settle evaluates a key for the first time. Config's lock is held.
+func (c *Config) settle(k *key) (tell []func(), said []event) {
+	if it, ok := c.known[k.name]; ok && c.centre[k.name] != nil && !c.disk {
+		if n, err := tree.JSON([]byte(it.Value)); err == nil {
+			k.centre = &good{text: it.Value, revision: it.Revision, node: n, disk: true}
+		}
+	}
+	return c.evaluate(k, c.files[k.name], offer{c.centre[k.name], c.pushes[k.name]})
+}
+
 // environ reads a key's variables.
 func (c *Config) environ(k *key) error {
 	prefix := c.EnvPrefix
@@ -120,7 +142,7 @@ func (c *Config) environ(k *key) error {
 	}
 	n, _, err := tree.Environ(prefix+"_"+tree.Variable(k.name), k.value.typ(), os.LookupEnv)
 	if err == nil && n != nil {
-		_, err = k.value.try([]layer{{n, tree.Environment}})
+		err = k.value.check(layer{n, tree.Environment})
 	}
 	if err == nil {
 		k.env = n
@@ -198,6 +220,7 @@ func first(ctx context.Context, d driver.Driver, prefix string, wait time.Durati
 // begin puts the first values in force.
 func (c *Config) begin(ctx context.Context, files, centre *driver.Snapshot) error {
 	var bad []string
+	var tell []func()
 	var said []event
 	c.mu.Lock()
 	if files != nil {
@@ -205,35 +228,40 @@ func (c *Config) begin(ctx context.Context, files, centre *driver.Snapshot) erro
 	}
 	switch {
 	case centre != nil:
-		c.centre, c.pushes = c.sort(centre)
-		c.heard = time.Now()
+		c.remember(ctx)
+		c.take(ctx, centre)
 	case c.Centre != nil:
 		c.recall(ctx)
 	}
 	for _, k := range c.keys {
-		if _, err := k.value.try(nil); err != nil {
-			bad = append(bad, lines("default of "+k.name, err)...)
-			continue
-		}
 		if err := c.environ(k); err != nil {
 			bad = append(bad, lines("environment, "+k.name, err)...)
+			continue
 		}
-		_, more := c.evaluate(k, c.files[k.name], offer{c.centre[k.name], c.pushes[k.name]})
-		said = append(said, more...)
+		t, more := c.settle(k)
+		tell, said = append(tell, t...), append(said, more...)
+		switch {
+		case k.fileBad != nil:
+			bad = append(bad, lines("file of "+k.name, errors.New(k.fileBad.reason))...)
+		case !k.settled && k.wrong != nil:
+			of := "default"
+			if c.files[k.name] != nil {
+				of += ", file"
+			}
+			if k.env != nil {
+				of += ", environment"
+			}
+			bad = append(bad, lines(of+" of "+k.name, k.wrong)...)
+		}
 	}
-	said = slices.DeleteFunc(said, func(e event) bool {
-		if e.layer == tree.File && e.err != nil {
-			bad = append(bad, lines("file of "+e.key, e.err)...)
-			return true
-		}
-		return false
-	})
+	said = slices.DeleteFunc(said, func(e event) bool { return e.layer == tree.File && e.err != nil }) // returned
 	c.loaded = len(bad) == 0
 	if c.loaded {
 		c.save(ctx)
 	}
 	c.mu.Unlock()
 	c.speak(ctx, said)
+	c.tell(tell)
 	if len(bad) > 0 {
 		return errs.New(errs.Invalid, "config.Load", "the settings are wrong").Detail(bad...)
 	}

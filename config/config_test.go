@@ -91,7 +91,7 @@ func TestLayers(t *testing.T) {
 			}
 		}
 		want(2, 3*time.Second, "bc") // the environment is over the file
-		rev := r.put(r.centre, "limits", `{"max": 4, "only": ["z"], "wait": null}`)
+		r.put(r.centre, "limits", `{"max": 4, "only": ["z"], "wait": null}`)
 		want(4, 3*time.Second, "z")
 		r.put(r.centre, "limits", `{"wait": "9s"}`)
 		want(2, 9*time.Second, "bc")
@@ -99,7 +99,7 @@ func TestLayers(t *testing.T) {
 		want(5, 9*time.Second, "a")
 		r.put(r.centre, "limits", "")
 		want(5, 3*time.Second, "a")
-		if st := r.c.Status()[0]; st.Revision != 0 || st.Checked <= rev || fmt.Sprint(st.Layers) != "[file environment]" {
+		if st := r.c.Status()[0]; st.Revision != 0 || st.Checked != 0 || fmt.Sprint(st.Layers) != "[file environment]" {
 			t.Errorf("%+v", st)
 		}
 	})

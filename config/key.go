@@ -3,10 +3,10 @@ package config
 import (
 	"fmt"
 	"reflect"
-	"strings"
 
 	"github.com/surefoot-go/surefoot/config/driver"
 	"github.com/surefoot-go/surefoot/config/tree"
+	"github.com/surefoot-go/surefoot/safe"
 )
 
 // layer is what one layer says about a key.
@@ -15,11 +15,14 @@ type layer struct {
 	from tree.Layer
 }
 
-// binding is a key's Value without its type.
+// binding is a key's Value without its type. Its methods survive whatever a
+// type's own code does.
 type binding interface {
+	// check decodes one layer alone, without Validate.
+	check(l layer) error
 	// try decodes the layers over the default and validates the outcome; apply
-	// puts it in force and returns who wants to know, nobody if it is the same.
-	try(layers []layer) (apply func() []func(), err error)
+	// puts it in force and returns who wants to know, and whether it is another.
+	try(layers []layer) (apply func() (tell []func(), changed bool), err error)
 	typ() reflect.Type
 	schema() (*tree.Schema, error)
 }
@@ -32,23 +35,48 @@ type bound[T any] struct {
 func (b *bound[T]) typ() reflect.Type             { return reflect.TypeFor[T]() }
 func (b *bound[T]) schema() (*tree.Schema, error) { return tree.SchemaOf(b.def) }
 
-func (b *bound[T]) try(layers []layer) (func() []func(), error) {
-	next := tree.Clone(b.def)
-	for _, l := range layers {
-		if err := tree.Decode(l.node, &next, l.from); err != nil {
-			return nil, err
+func (b *bound[T]) decode(layers []layer) (next T, err error) {
+	err = safe.Call(func() error {
+		next = tree.Clone(b.def)
+		for _, l := range layers {
+			if err := tree.Decode(l.node, &next, l.from); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	return next, err
+}
+
+func (b *bound[T]) check(l layer) error {
+	_, err := b.decode([]layer{l})
+	return err
+}
+
+func (b *bound[T]) try(layers []layer) (func() ([]func(), bool), error) {
+	next, err := b.decode(layers)
+	if err != nil {
+		return nil, err
 	}
-	if v, ok := any(&next).(interface{ Validate() error }); ok { // a method of T is one of *T
-		if err := v.Validate(); err != nil {
-			return nil, err
+	err = safe.Call(func() error {
+		type validator interface{ Validate() error }
+		v, ok := any(&next).(validator) // a method of T is one of *T
+		if !ok {
+			v, ok = any(next).(validator) // T is a pointer
 		}
+		if ok {
+			return v.Validate()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return func() []func() {
+	return func() ([]func(), bool) {
 		if reflect.DeepEqual(*b.value.Load(), next) {
-			return nil
+			return nil, false
 		}
-		return b.value.swap(next)
+		return b.value.swap(next), true
 	}, nil
 }
 
@@ -57,22 +85,25 @@ type key struct {
 	name  string
 	value binding
 
-	env    *tree.Node // of the environment; it does not change
-	file   *tree.Node // the last good one
-	centre *good      // the last good value of the centre, or nil
+	env     *tree.Node // of the environment; it does not change
+	file    *tree.Node // the last good one
+	centre  *good      // the last good value of the centre, or nil
+	settled bool       // what is in force is valid
+	wrong   error      // why it is not
 
 	layers   []tree.Layer // in force, but for the default
 	revision int64        // of the centre's item in force; 0 means none
 	pushed   bool         // that item is a push
 	lastGood bool         // it comes from the disk
 	checked  int64
-	refused  int64
-	reason   string // of the refusal, "" for none
 
-	wasRefused int64 // before the evaluation under way
-	wasReason  string
+	fileBad, itemBad, pushBad *refusal // what is there and not used, nil for nothing
+}
 
-	fileBad string // why the file there now is refused, "" for none
+// refusal is why something is not used.
+type refusal struct {
+	revision int64
+	reason   string
 }
 
 // good is a value of the centre that was decoded and validated.
@@ -94,11 +125,12 @@ func (k *key) with(file, centre *tree.Node) []layer {
 	return out
 }
 
-// refuse notes that revision is not used, and why. It tells whether that is
-// other than what was so before this evaluation.
-func (k *key) refuse(revision int64, err error) bool {
-	k.refused, k.reason = revision, strings.ReplaceAll(err.Error(), "\n", "; ")
-	return k.refused != k.wasRefused || k.reason != k.wasReason
+// refused is the newest refusal of something of the centre, nil for none.
+func (k *key) refused() *refusal {
+	if k.itemBad == nil || k.pushBad != nil && k.pushBad.revision > k.itemBad.revision {
+		return k.pushBad
+	}
+	return k.itemBad
 }
 
 // parse reads an item of the centre.

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/surefoot-go/surefoot/config/driver"
@@ -20,6 +22,7 @@ import (
 type kept struct {
 	Service string          `json:"service"`
 	At      time.Time       `json:"at"`
+	Store   int64           `json:"store"` // revision of the centre's store
 	Items   json.RawMessage `json:"items"` // []keptItem
 	Sum     string          `json:"sum"`   // SHA-256 of Items, hexadecimal
 }
@@ -49,11 +52,18 @@ func (c *Config) save(ctx context.Context) {
 			items = append(items, keptItem{k.name, k.centre.text, k.centre.revision})
 		}
 	}
+	for name, it := range c.known { // of settings that are not bound yet
+		bound := slices.ContainsFunc(c.keys, func(k *key) bool { return k.name == name })
+		if !bound && c.centre[name] != nil {
+			items = append(items, it)
+		}
+	}
+	slices.SortFunc(items, func(a, b keptItem) int { return strings.Compare(a.Key, b.Key) })
 	raw, err := json.Marshal(items)
 	if err != nil || sum(raw) == c.saved {
 		return
 	}
-	b, err := json.Marshal(kept{c.Service, time.Now().UTC(), raw, sum(raw)})
+	b, err := json.Marshal(kept{c.Service, time.Now().UTC(), c.seen, raw, sum(raw)})
 	if err == nil {
 		err = replace(c.keptPath(), b)
 	}
@@ -102,7 +112,7 @@ func (c *Config) recall(ctx context.Context) {
 		c.sinks.Log.WarnContext(ctx, text+"; starting without it")
 		return
 	}
-	items, at, err := c.read()
+	items, at, store, err := c.read()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c.sinks.Log.WarnContext(ctx, text+", and no last good values are on the disk; starting without it")
@@ -112,35 +122,55 @@ func (c *Config) recall(ctx context.Context) {
 		return
 	}
 	c.sinks.Log.WarnContext(ctx, text+"; starting with the last good values", "from", at, "keys", len(items))
+	c.seen = store
 	c.centre, c.disk = map[string]*driver.Item{}, true
 	for _, it := range items {
 		c.centre[it.Key] = &driver.Item{Key: c.prefix() + it.Key, Value: []byte(it.Value), Revision: it.Revision}
 	}
 }
 
-func (c *Config) read() (items []keptItem, at time.Time, err error) {
-	b, err := os.ReadFile(c.keptPath())
-	if err != nil {
-		return nil, at, err
+// remember reads the last good values although the centre answers: it may have
+// bad ones, or have lost some. Config's lock is held.
+func (c *Config) remember(ctx context.Context) {
+	if c.LastGood == "" {
+		return
 	}
-	items, at, err = decodeKept(b, c.Service)
+	items, _, store, err := c.read()
 	if err != nil {
-		return nil, at, fmt.Errorf("%s: %w", c.keptPath(), err)
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.sinks.Log.ErrorContext(ctx, "config: the last good values on the disk cannot be used", "err", err)
+		}
+		return
 	}
-	return items, at, nil
+	c.known, c.centre, c.seen = map[string]keptItem{}, map[string]*driver.Item{}, store
+	for _, it := range items {
+		c.known[it.Key] = it
+		c.centre[it.Key] = &driver.Item{Key: c.prefix() + it.Key, Value: []byte(it.Value), Revision: it.Revision}
+	}
 }
 
-func decodeKept(b []byte, service string) (items []keptItem, at time.Time, err error) {
-	var k kept
+func (c *Config) read() (items []keptItem, at time.Time, store int64, err error) {
+	b, err := os.ReadFile(c.keptPath())
+	if err != nil {
+		return nil, at, 0, err
+	}
+	k, items, err := decodeKept(b, c.Service)
+	if err != nil {
+		return nil, at, 0, fmt.Errorf("%s: %w", c.keptPath(), err)
+	}
+	return items, k.At, k.Store, nil
+}
+
+func decodeKept(b []byte, service string) (k kept, items []keptItem, err error) {
 	if err := json.Unmarshal(b, &k); err != nil {
-		return nil, at, err
+		return k, nil, err
 	}
 	if sum(k.Items) != k.Sum {
-		return nil, at, errors.New("it is damaged: its sum does not fit")
+		return k, nil, errors.New("it is damaged: its sum does not fit")
 	}
 	if k.Service != service {
-		return nil, at, fmt.Errorf("it belongs to service %q", k.Service)
+		return k, nil, fmt.Errorf("it belongs to service %q", k.Service)
 	}
 	err = json.Unmarshal(k.Items, &items)
-	return items, k.At, err
+	return k, items, err
 }

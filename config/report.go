@@ -20,7 +20,7 @@ type Status struct {
 	Revision int64        `json:"revision"`           // of the centre's item in force; 0 means none
 	Pushed   bool         `json:"pushed,omitempty"`   // that item is a push under way
 	LastGood bool         `json:"lastGood,omitempty"` // that item comes from the disk: the centre was away at the start
-	Checked  int64        `json:"checked"`            // the highest revision that passed decoding and Validate
+	Checked  int64        `json:"checked"`            // the highest revision the centre has that passes decoding and Validate
 	Refused  int64        `json:"refused,omitempty"`  // revision of what the centre has and this process does not use
 	Reason   string       `json:"reason,omitempty"`   // why
 	FileBad  string       `json:"fileBad,omitempty"`  // why the file there now is not used
@@ -32,10 +32,16 @@ func (c *Config) Status() []Status {
 	defer c.mu.Unlock()
 	out := make([]Status, 0, len(c.keys))
 	for _, k := range c.keys {
-		out = append(out, Status{
-			Key: k.name, Layers: k.layers, Revision: k.revision, Pushed: k.pushed, LastGood: k.lastGood,
-			Checked: k.checked, Refused: k.refused, Reason: k.reason, FileBad: k.fileBad,
-		})
+		st := Status{
+			Key: k.name, Layers: k.layers, Revision: k.revision, Pushed: k.pushed, LastGood: k.lastGood, Checked: k.checked,
+		}
+		if r := k.refused(); r != nil {
+			st.Refused, st.Reason = r.revision, r.reason
+		}
+		if k.fileBad != nil {
+			st.FileBad = k.fileBad.reason
+		}
+		out = append(out, st)
 	}
 	return out
 }
@@ -66,7 +72,7 @@ func (c *Config) measure() {
 		return g
 	}
 	revision := gauge("surefoot.config.revision", "Revision of the config centre's value in force.")
-	checked := gauge("surefoot.config.checked", "Highest revision that passed decoding and validation.")
+	checked := gauge("surefoot.config.checked", "Highest revision in the config centre that passes decoding and validation.")
 	refused := gauge("surefoot.config.refused", "Revision that is in the config centre and not used here.")
 	age, err := m.Float64ObservableGauge("surefoot.config.age", metric.WithUnit("s"), metric.WithDescription("Time since the config centre was last known to answer."))
 	if err != nil || len(all) < 3 {

@@ -69,8 +69,7 @@ func (c *Config) hear(ctx context.Context, centre bool, s driver.Snapshot) {
 	var said []event
 	c.mu.Lock()
 	if centre {
-		c.centre, c.pushes = c.sort(&s)
-		c.heard, c.disk = time.Now(), false
+		c.take(ctx, &s)
 	} else {
 		c.files, _ = c.sort(&s)
 	}
@@ -83,9 +82,45 @@ func (c *Config) hear(ctx context.Context, centre bool, s driver.Snapshot) {
 	}
 	c.mu.Unlock()
 	c.speak(ctx, said)
-	for _, fn := range tell {
+	c.tell(tell)
+}
+
+func (c *Config) tell(fns []func()) {
+	for _, fn := range fns {
 		if err := safe.Call(func() error { fn(); return nil }); err != nil {
 			c.sinks.Log.Error("config: a callback failed", "err", err)
 		}
 	}
+}
+
+// take takes in what the centre has. A store that started over, such as one
+// whose disk was lost, has deleted nothing: what it lacks stays until somebody
+// writes it anew. Config's lock is held.
+func (c *Config) take(ctx context.Context, s *driver.Snapshot) {
+	values, pushes := c.sort(s)
+	if s.Revision > 0 && s.Revision < c.seen {
+		if c.lost == nil {
+			c.lost = map[string]*driver.Item{}
+		}
+		lacks := 0
+		for name, it := range c.centre {
+			if values[name] == nil {
+				c.lost[name] = it
+				lacks++
+			}
+		}
+		if lacks > 0 {
+			c.sinks.Log.ErrorContext(ctx, "config: the centre has started over and lacks values; those in force stay",
+				"keys", lacks, "revision", s.Revision, "before", c.seen)
+		}
+	}
+	for name, it := range c.lost {
+		if values[name] != nil {
+			delete(c.lost, name)
+		} else {
+			values[name] = it
+		}
+	}
+	c.centre, c.pushes, c.seen = values, pushes, s.Revision
+	c.heard, c.disk = time.Now(), false
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"unique"
 
 	"github.com/surefoot-go/surefoot/config/tree"
 )
@@ -15,10 +16,17 @@ import (
 // "[secret]". In files and the environment it may be written out; from
 // everywhere it may be named instead, {"env": "NAME"} or {"file": "/path"}, and
 // from the config centre it must be: then no history and no browser holds one. A
-// file's last line end is not part of it. It is read when the setting is: a file
-// that changes counts from the next change of the setting on. The zero value is
-// no secret.
-type Secret struct{ text string }
+// file's last line end is not part of it. It is read again whenever
+// the files or the centre are, at least every 10s. Secrets of the same text are
+// equal. The zero value is no secret.
+type Secret struct {
+	// A handle is a pointer to fmt, which looks into unexported fields, and the
+	// same for the same text.
+	text unique.Handle[string]
+}
+
+// no is the handle of no secret.
+var no unique.Handle[string]
 
 // shown is what a Secret shows of itself.
 const shown = "[secret]"
@@ -27,17 +35,27 @@ const shown = "[secret]"
 const maxSecret = 64 << 10
 
 // NewSecret returns text as a Secret, for defaults and tests.
-func NewSecret(text string) Secret { return Secret{text} }
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{unique.Make(text)}
+}
 
 // Reveal returns the secret itself. Do not keep it longer than its use.
-func (s Secret) Reveal() string { return s.text }
+func (s Secret) Reveal() string {
+	if s.text == no {
+		return ""
+	}
+	return s.text.Value()
+}
 
 // IsZero tells whether there is none.
-func (s Secret) IsZero() bool { return s.text == "" }
+func (s Secret) IsZero() bool { return s.text == no }
 
 // String is "[secret]", or "" for none.
 func (s Secret) String() string {
-	if s.text == "" {
+	if s.IsZero() {
 		return ""
 	}
 	return shown
@@ -64,8 +82,10 @@ func (s *Secret) DecodeSetting(n *tree.Node, from tree.Layer) error {
 		return errors.New(`a secret is a text, {"env": "NAME"} or {"file": "/path"}`)
 	case from == tree.Centre:
 		return errors.New(`a secret does not go into the config centre; write {"env": "NAME"} or {"file": "/path"}`)
+	case n.Text == shown:
+		return errors.New("this is what a secret shows of itself, not the secret")
 	}
-	s.text = n.Text
+	*s = NewSecret(n.Text)
 	return nil
 }
 
@@ -76,9 +96,12 @@ func (s *Secret) fetch(how, where string) error {
 		if !ok {
 			return fmt.Errorf("the variable %s, which should hold the secret, is not set", where)
 		}
-		s.text = text
+		*s = NewSecret(text)
 		return nil
 	case "file":
+		if info, err := os.Stat(where); err == nil && !info.Mode().IsRegular() { // reading might never end
+			return fmt.Errorf("the secret's file %s is no regular file", where)
+		}
 		f, err := os.Open(where)
 		if err != nil {
 			return fmt.Errorf("the secret's file cannot be read: %w", err)
@@ -91,7 +114,7 @@ func (s *Secret) fetch(how, where string) error {
 		if len(b) > maxSecret {
 			return fmt.Errorf("the secret's file %s has more than %d bytes", where, maxSecret)
 		}
-		s.text = strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+		*s = NewSecret(strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"))
 		return nil
 	}
 	return fmt.Errorf("unknown key %q; a secret is named by env or file", how)

@@ -42,8 +42,8 @@ func (v *Value[T]) Load() *T {
 	return new(T)
 }
 
-// OnChange has fn called after each change, from one goroutine, in order. A
-// panic in fn is logged and changes nothing. stop ends it; a call under way may
+// OnChange has fn called after each change, by the goroutine of Config's Load and
+// then by that of its Run, in order. A panic in fn is logged and changes nothing. stop ends it; a call under way may
 // still finish.
 func (v *Value[T]) OnChange(fn func(before, after T)) (stop func()) {
 	v.mu.Lock()
