@@ -47,6 +47,18 @@ func (s *Service) debugHandler() http.Handler {
 		}
 		return errs.New(errs.NotFound, "service.Debug", "this service has no door")
 	})
+	add("GET /debug/config", func(w http.ResponseWriter, _ *http.Request) error {
+		if s.Config == nil {
+			return errs.New(errs.NotFound, "service.Debug", "this service has no Config")
+		}
+		return httpx.Write(w, http.StatusOK, s.Config.Status())
+	})
+	add("GET /debug/discovery", func(w http.ResponseWriter, _ *http.Request) error {
+		if s.Registry == nil {
+			return errs.New(errs.NotFound, "service.Debug", "this service has no Registry")
+		}
+		return httpx.Write(w, http.StatusOK, s.Discovery().Status())
+	})
 	add("GET /debug/vitals", s.debugVitals)
 	add("GET /debug/vitals/trace", func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Type", "application/octet-stream")

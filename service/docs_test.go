@@ -100,6 +100,8 @@ func rows(t *testing.T, b *strings.Builder, path string, typ reflect.Type, s *tr
 		switch {
 		case m.Kind == "object":
 			def = ""
+		case m.Optional && path == "":
+			def = "none"
 		case m.Optional:
 			def = "as above"
 		case def == "" || def == "null" || def == `""`:

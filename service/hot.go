@@ -39,13 +39,13 @@ func (s LogSettings) level() (slog.Leveler, error) {
 
 // SamplingSettings is the setting "sampling".
 type SamplingSettings struct {
-	Ratio float64 // share of traces begun here that are recorded, up to 1; 0 means as Telemetry says, negative means none
+	Ratio *float64 // share of traces begun here that are recorded, 0 to 1; nil means as Telemetry says
 }
 
 // Validate says whether Ratio is a share.
 func (s SamplingSettings) Validate() error {
-	if s.Ratio > 1 || s.Ratio != s.Ratio {
-		return fmt.Errorf("ratio %v must not be above 1", s.Ratio)
+	if r := s.Ratio; r != nil && !(*r >= 0 && *r <= 1) {
+		return fmt.Errorf("ratio %v must be 0 to 1", *r)
 	}
 	return nil
 }
@@ -88,7 +88,16 @@ func (s *Service) settings(ctx context.Context) error {
 		s.dials.SetLevel(l)
 	}))
 	ratio := config.Bind(c, "sampling", SamplingSettings{})
-	after = append(after, keep(ratio, func(v SamplingSettings) { s.dials.SetRatio(v.Ratio) }))
+	after = append(after, keep(ratio, func(v SamplingSettings) {
+		switch {
+		case v.Ratio == nil:
+			s.dials.SetRatio(0)
+		case *v.Ratio == 0:
+			s.dials.SetRatio(-1)
+		default:
+			s.dials.SetRatio(*v.Ratio)
+		}
+	}))
 	if door := s.Door(); door != nil {
 		after = append(after, keep(config.Bind(c, "door", door.Settings()), door.Set))
 	}

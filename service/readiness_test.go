@@ -110,6 +110,8 @@ func TestDebug(t *testing.T) {
 		{"PUT", "/debug/breakers", `{"target":"users","forced":"open"}`, "http://evil.test", 403, ""},
 		{"GET", "/debug/goroutines", "", "", 200, `"debug server":`},
 		{"GET", "/debug/door", "", "", 200, `"Limit":1000`},
+		{"GET", "/debug/config", "", "", 404, "not_found"},
+		{"GET", "/debug/discovery", "", "", 404, "not_found"},
 		{"GET", "/debug/vitals", "", "", 200, `{"findings":[],"last":{"goroutines":`},
 		{"GET", "/debug/vitals/trace", "", "", 404, "not_found"},
 		{"GET", "/debug/locks", "", "", 200, `"contended":[`},

@@ -103,7 +103,8 @@ type Service struct {
 	// forces one ("open", "closed", "auto"); GET /debug/goroutines counts them by
 	// name, /debug/door shows the Door, /debug/vitals what is wrong with the process,
 	// /debug/vitals/trace the last execution trace that was kept for it (see
-	// Vitals.Trace), /debug/locks which locks are waited for and what is wrong with
+	// Vitals.Trace), /debug/config which settings are in force and refused (no
+	// values), /debug/discovery which instances are known, /debug/locks which locks are waited for and what is wrong with
 	// them, and /debug/pprof/ has runtime profiles.
 	Debug string
 

@@ -90,9 +90,41 @@ func TestSettingsChangeWhileServing(t *testing.T) {
 		if l, r := telemetry.dials.Level(nil), telemetry.dials.Ratio(1); l != slog.LevelDebug || r != 1 {
 			t.Errorf("after a bad level and no ratio: level %v, ratio %v; want DEBUG, 1", l, r)
 		}
+		put(&centre, "sampling", `{"ratio": 0}`)
+		if r := telemetry.dials.Ratio(1); r != 0 {
+			t.Errorf("ratio %v, want 0", r)
+		}
+		put(&centre, "sampling", `{"ratio": 1.5}`)
+		if r := telemetry.dials.Ratio(1); r != 0 {
+			t.Errorf("ratio %v after a bad one, want 0", r)
+		}
 		put(&centre, "log", "")
 		if l := telemetry.dials.Level(slog.LevelWarn); l != slog.LevelWarn {
 			t.Errorf("level %v, want WARN as configured", l)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A centre that is away keeps nobody from starting, and is heard once it is back.
+func TestStartsWithoutTheCentre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var centre drivertest.Memory
+		put(&centre, "door", `{"max": 77}`)
+		centre.Away(true)
+		s := &service.Service{Listener: network(), Drain: -1, Config: &config.Config{Centre: &centre, EnvPrefix: "-"}}
+		stop, ended := start(t, s)
+		time.Sleep(3 * time.Second)
+		if !s.Readiness(t.Context()).Ready || s.Door().Settings().Max != 10000 {
+			t.Errorf("%+v, door %d; want ready, 10000", s.Readiness(t.Context()), s.Door().Settings().Max)
+		}
+		centre.Away(false)
+		time.Sleep(time.Minute)
+		if got := s.Door().Settings().Max; got != 77 {
+			t.Errorf("the door's Max is %d a minute after the centre is back, want 77", got)
 		}
 		stop()
 		if err := <-ended; err != nil {
