@@ -1,8 +1,10 @@
 package config
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/surefoot-go/surefoot/config/driver"
 	"github.com/surefoot-go/surefoot/config/tree"
+	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/resilience/retry"
 )
 
@@ -92,41 +95,57 @@ func (c *Config) measure() {
 	}, append(all, age)...)
 }
 
+// publishEvery is how often publish looks for settings bound since, and tries
+// again what failed.
+const publishEvery = 15 * time.Second
+
 // publish writes what each setting looks like, so that the control plane can
-// refuse a value before any process sees it. It is a courtesy: it tries a few
-// times and gives up.
+// refuse a value before any process sees it. It is a courtesy: what cannot be
+// written is tried again, and never an error. Each setting is written once in the
+// life of a process, so two versions of a service do not fight over it.
 func (c *Config) publish(ctx context.Context) {
 	w, ok := c.Centre.(driver.Writer)
 	if !ok {
 		return
 	}
-	here := map[string]driver.Item{}
-	snap, err := first(ctx, w, SchemaPrefix+c.Service+"/", time.Minute)
-	if err != nil {
-		return
+	done := map[string]bool{}
+	for {
+		c.mu.Lock()
+		keys := slices.DeleteFunc(slices.Clone(c.keys), func(k *key) bool { return done[k.name] })
+		c.mu.Unlock()
+		if len(keys) > 0 {
+			c.publishThese(ctx, w, keys, done)
+		}
+		if retry.Wait(ctx, publishEvery) != nil {
+			return
+		}
 	}
+}
+
+func (c *Config) publishThese(ctx context.Context, w driver.Writer, keys []*key, done map[string]bool) {
+	ctx, cancel := context.WithTimeout(ctx, publishEvery)
+	defer cancel()
+	snap, err := first(ctx, w, SchemaPrefix+c.Service+"/", publishEvery)
+	if err != nil {
+		return // away
+	}
+	here := map[string]driver.Item{}
 	for _, it := range snap.Items {
 		here[it.Key] = it
 	}
-	c.mu.Lock()
-	keys := append([]*key(nil), c.keys...)
-	c.mu.Unlock()
 	for _, k := range keys {
-		s, err := k.value.schema()
-		if err != nil {
-			continue
-		}
-		b, err := json.Marshal(s)
 		at := SchemaPrefix + c.Service + "/" + k.name
-		if err != nil || string(here[at].Value) == string(b) {
-			continue
+		s, err := k.value.schema()
+		var b []byte
+		if err == nil {
+			b, err = json.Marshal(s)
 		}
-		for range 3 {
-			if _, err = w.Put(ctx, at, b, driver.Any); err == nil || retry.Wait(ctx, time.Second) != nil {
-				break
-			}
+		if err == nil && !bytes.Equal(here[at].Value, b) {
+			_, err = w.Put(ctx, at, b, here[at].Revision) // many instances start at once, one writes
 		}
-		if err != nil {
+		if err == nil || errs.KindOf(err) == errs.Conflict {
+			done[k.name] = true
+		} else {
 			c.sinks.Log.DebugContext(ctx, "config: a schema could not be published", "key", k.name, "err", err)
 		}
 	}

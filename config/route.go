@@ -9,6 +9,7 @@ import (
 
 	"github.com/surefoot-go/surefoot/canary"
 	"github.com/surefoot-go/surefoot/config/driver"
+	"github.com/surefoot-go/surefoot/errs"
 )
 
 // DecodeRoute reads the canary route stored under key at a revision and
@@ -42,13 +43,19 @@ func DecodeRoute(key string, value []byte, revision int64) (canary.Route, error)
 // followRoutes keeps the table as the routes of the centre. A route that cannot
 // be used leaves the one before it.
 func (c *Config) followRoutes(ctx context.Context) error {
+	var seen int64
+	lost := map[string]bool{}     // lacked by a store that started over
+	refused := map[string]int64{} // said already, by service
 	err := c.Centre.Watch(ctx, RoutePrefix, func(s driver.Snapshot) {
+		over := s.Revision > 0 && s.Revision < seen // the store has started over: it has deleted nothing
+		seen = s.Revision
 		here := map[string]bool{}
 		for _, it := range s.Items {
 			service := strings.TrimPrefix(it.Key, RoutePrefix)
 			here[service] = true
+			delete(lost, service)
 			held, known := c.routes.Get(service)
-			if known && held.Revision == it.Revision {
+			if known && held.Revision == it.Revision || refused[service] == it.Revision {
 				continue
 			}
 			r, err := DecodeRoute(it.Key, it.Value, it.Revision)
@@ -59,6 +66,7 @@ func (c *Config) followRoutes(ctx context.Context) error {
 				err = c.routes.Set(r)
 			}
 			if err != nil {
+				refused[service] = it.Revision
 				c.sinks.Log.LogAttrs(ctx, slog.LevelError, "route refused, the one before stays",
 					slog.String("service", service), slog.Int64("revision", it.Revision), slog.Any("err", err))
 				continue
@@ -67,14 +75,14 @@ func (c *Config) followRoutes(ctx context.Context) error {
 				slog.String("canary", r.Canary), slog.Int("weight", r.Weight), slog.Int64("revision", it.Revision))
 		}
 		for _, r := range c.routes.All() {
-			if !here[r.Service] {
+			if over {
+				lost[r.Service] = !here[r.Service]
+			}
+			if !here[r.Service] && !lost[r.Service] {
 				c.routes.Delete(r.Service)
 				c.sinks.Log.InfoContext(ctx, "route removed", "service", r.Service)
 			}
 		}
 	})
-	if ctx.Err() == nil {
-		c.sinks.Log.Error("config: routes are no longer watched", "err", err)
-	}
-	return nil
+	return errs.New(errs.Unavailable, "config.Run", "routes: no longer watched").Because(err)
 }

@@ -5,11 +5,14 @@ import (
 	"time"
 
 	"github.com/surefoot-go/surefoot/config/driver"
+	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/safe"
 )
 
 // Run keeps the settings true until ctx ends, and returns ctx's error; it calls
-// Load if nobody did, and returns its error. While the centre is away everything
+// Load if nobody did, and returns its error. It also returns if a driver gives
+// up, which drivers do only when they are closed: start it again then, as package
+// supervise does; one Run at a time. While the centre is away everything
 // stays as it is.
 func (c *Config) Run(ctx context.Context) error {
 	if err := c.Load(ctx); err != nil {
@@ -20,10 +23,19 @@ func (c *Config) Run(ctx context.Context) error {
 		centre bool
 		snap   driver.Snapshot
 	}
-	heard := make(chan news)
+	heard, ended := make(chan news), make(chan error, 2)
 	var tasks []*safe.Task
 	const files, centre = "config files", "config centre"
-	follow := func(name string, fn func(context.Context) error) { tasks = append(tasks, safe.Go(ctx, name, fn)) }
+	follow := func(name string, fn func(context.Context) error) {
+		tasks = append(tasks, safe.Go(ctx, name, fn, func(err error) {
+			if err != nil {
+				select {
+				case ended <- err:
+				default: // one is enough
+				}
+			}
+		}))
+	}
 	for name, d := range map[string]driver.Driver{files: c.Files, centre: c.Centre} {
 		if d == nil {
 			continue
@@ -35,10 +47,7 @@ func (c *Config) Run(ctx context.Context) error {
 				case <-ctx.Done():
 				}
 			})
-			if ctx.Err() == nil {
-				c.sinks.Log.Error("config: no longer watched", "what", name, "err", err)
-			}
-			return nil
+			return errs.New(errs.Unavailable, "config.Run", name+": no longer watched").Because(err)
 		})
 	}
 	if c.Centre != nil {
@@ -57,6 +66,10 @@ func (c *Config) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case err := <-ended:
+			if ctx.Err() == nil {
+				return err
+			}
 		case n := <-heard:
 			c.hear(ctx, n.centre, n.snap)
 		}

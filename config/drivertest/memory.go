@@ -41,6 +41,10 @@ func (m *Memory) change() {
 func (m *Memory) Commit(values map[string][]byte) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.commit(values)
+}
+
+func (m *Memory) commit(values map[string][]byte) int64 {
 	if m.items == nil {
 		m.items = map[string]driver.Item{}
 	}
@@ -64,26 +68,37 @@ func (m *Memory) Away(yes bool) {
 	m.change()
 }
 
+// Wipe loses everything, and begins to count revisions anew: a store that comes
+// back without its disk.
+func (m *Memory) Wipe() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.items, m.revision = nil, 1
+	m.change()
+}
+
 // Put implements driver.Writer.
 func (m *Memory) Put(_ context.Context, key string, value []byte, rev int64) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if err := m.check(key, rev); err != nil {
 		return 0, err
 	}
-	return m.Commit(map[string][]byte{key: append([]byte{}, value...)}), nil
+	return m.commit(map[string][]byte{key: append([]byte{}, value...)}), nil
 }
 
 // Delete implements driver.Writer.
 func (m *Memory) Delete(_ context.Context, key string, rev int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if err := m.check(key, rev); err != nil {
 		return err
 	}
-	m.Commit(map[string][]byte{key: nil})
+	m.commit(map[string][]byte{key: nil})
 	return nil
 }
 
 func (m *Memory) check(key string, rev int64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	switch {
 	case m.away:
 		return errs.New(errs.Unavailable, "drivertest.Memory", "the store is away")
@@ -98,6 +113,9 @@ func (m *Memory) Watch(ctx context.Context, prefix string, fn func(driver.Snapsh
 	again := time.NewTicker(5 * time.Second)
 	defer again.Stop()
 	for {
+		if ctx.Err() != nil {
+			return errs.Wrap(ctx.Err(), "drivertest.Memory.Watch")
+		}
 		m.mu.Lock()
 		if m.changed == nil {
 			m.changed = make(chan struct{})
@@ -117,7 +135,6 @@ func (m *Memory) Watch(ctx context.Context, prefix string, fn func(driver.Snapsh
 		}
 		select {
 		case <-ctx.Done():
-			return errs.Wrap(ctx.Err(), "drivertest.Memory.Watch")
 		case <-changed:
 		case <-again.C:
 		}
