@@ -19,6 +19,7 @@ import (
 	"github.com/surefoot-go/surefoot/httpx"
 	"github.com/surefoot-go/surefoot/resilience"
 	"github.com/surefoot-go/surefoot/resilience/balance"
+	"github.com/surefoot-go/surefoot/resilience/retry"
 	"github.com/surefoot-go/surefoot/supervise"
 )
 
@@ -103,13 +104,9 @@ func (s *Service) registration(l net.Listener) *discovery.Registration {
 // list is the worker that keeps the service listed.
 func (s *Service) list(r *discovery.Registration) supervise.Worker {
 	return supervise.Worker{Name: "registration", Run: func(ctx context.Context) error {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for !s.Readiness(ctx).Ready { // nobody is to call it before
-			select {
-			case <-ctx.Done():
+		for pause := 50 * time.Millisecond; !s.Readiness(ctx).Ready; pause = min(2*pause, 2*time.Second) { // nobody is to call it before
+			if retry.Wait(ctx, pause) != nil {
 				return nil
-			case <-tick.C:
 			}
 		}
 		return r.Run(ctx)
