@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 
 	"github.com/surefoot-go/surefoot/canary"
@@ -49,16 +50,19 @@ func (c *Config) followRoutes(ctx context.Context) error {
 	err := c.Centre.Watch(ctx, RoutePrefix, func(s driver.Snapshot) {
 		over := s.Revision > 0 && s.Revision < seen // the store has started over: it has deleted nothing
 		seen = s.Revision
+		if over {
+			clear(refused)
+		}
 		here := map[string]bool{}
 		for _, it := range s.Items {
 			service := strings.TrimPrefix(it.Key, RoutePrefix)
 			here[service] = true
 			delete(lost, service)
 			held, known := c.routes.Get(service)
-			if known && held.Revision == it.Revision || refused[service] == it.Revision {
+			r, err := DecodeRoute(it.Key, it.Value, it.Revision)
+			if err == nil && known && reflect.DeepEqual(r, held) || err != nil && refused[service] == it.Revision {
 				continue
 			}
-			r, err := DecodeRoute(it.Key, it.Value, it.Revision)
 			if err == nil {
 				if known && held.Revision > it.Revision {
 					c.routes.Delete(service) // of a store that has started over
