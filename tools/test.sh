@@ -70,7 +70,7 @@ stories_end() {
 	return $failed
 }
 step "servers for real: kill -9, full disk, bad input, other SDKs; storms in fake time" gotest -timeout 10m -count=1 ./cmd/surefoot/... ./server/e2e/... \
-	./telemetry ./shop ./server/coord ./server/topology ./resilience/shed ./bench/storm ./bench/locks ./bench/vitals
+	./telemetry ./shop ./server/coord ./server/outage ./server/topology ./resilience/shed ./bench/storm ./bench/locks ./bench/vitals
 step "the stories: bank-down, bank-slow, bad-release, leak" stories_end
 if command -v npm >/dev/null && command -v node >/dev/null; then
 	step "console: unit tests and a build equal to the committed one" tools/console.sh check

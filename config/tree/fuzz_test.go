@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/surefoot-go/surefoot/config/tree"
-	"github.com/surefoot-go/surefoot/resilience"
+	"github.com/surefoot-go/surefoot/resilience/shed"
 )
 
 // FuzzEnviron: whatever the variables say, what is read can be written as JSON
@@ -48,7 +48,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		var p resilience.Policy
+		var p shed.Settings
 		if err := tree.Decode(n, &p, tree.Centre); err != nil {
 			b.Fatal(err)
 		}
