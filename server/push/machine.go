@@ -227,7 +227,8 @@ func (m *Machine) judge(now time.Time, s Sample, alive []Instance) Action {
 	if lost > 0 && 2*lost > len(m.named) {
 		return m.back(vanished(lost, len(m.named)))
 	}
-	if a, bad := m.worse(now); bad {
+	ended := !m.runs.IsZero() && now.Sub(m.runs) >= m.plan.For
+	if a, bad := m.worse(now, ended); bad {
 		return a
 	}
 	if m.runs.IsZero() {
@@ -245,6 +246,9 @@ func (m *Machine) judge(now time.Time, s Sample, alive []Instance) Action {
 	}
 	if now.Sub(m.runs) < m.plan.For {
 		return m.keep("", "")
+	}
+	if m.here.Calls < uint64(m.plan.Rule.MinSamples) && m.busy(alive) && now.Sub(m.runs) < m.plan.For+m.plan.Report {
+		return m.keep(blind()) // calls were seen before: telemetry may be late
 	}
 	switch m.stage {
 	case One:
@@ -275,9 +279,23 @@ func (m *Machine) widen(alive []Instance) (named []string, share int) {
 	return named, 0
 }
 
+// busy tells whether one of those that run the value has taken calls since the
+// push began.
+func (m *Machine) busy(alive []Instance) bool {
+	return slices.ContainsFunc(alive, func(in Instance) bool { return m.active[in.ID] && m.chosen(in.ID) })
+}
+
+// plainly tells whether more of this stage's calls failed than the rule allows,
+// with one failure taken away.
+func (m *Machine) plainly() bool {
+	limit := m.plan.Rule.MaxErrorShare
+	return limit >= 0 && m.here.Calls >= uint64(m.plan.Rule.MinSamples) && float64(m.here.Errors)-1 > limit*float64(m.here.Calls)
+}
+
 // worse tells whether those that run the value do worse than the rule allows,
-// and than those that do not.
-func (m *Machine) worse(now time.Time) (Action, bool) {
+// and than those that do not. At the end of a stage all of it counts, however
+// late its telemetry came.
+func (m *Machine) worse(now time.Time, ended bool) (Action, bool) {
 	ref, beside := m.there, true
 	if m.stage == All || ref.Calls < leastCalls {
 		ref, beside = m.before, false
@@ -285,7 +303,7 @@ func (m *Machine) worse(now time.Time) (Action, bool) {
 	good := m.here.Calls - m.here.Errors
 	verdict := m.rule.Step(now, rollout.Sample{Version: m.id, Good: int(good - m.told.good), Bad: int(m.here.Errors - m.told.bad)})
 	m.told.good, m.told.bad = good, m.here.Errors
-	if verdict.Verdict == rollout.Rollback && (ref.Calls < leastCalls || m.here.share() > asBad*ref.share()) {
+	if (verdict.Verdict == rollout.Rollback || ended && m.plainly()) && (ref.Calls < leastCalls || m.here.share() > asBad*ref.share()) {
 		return m.back(failing(m.here, ref, beside, m.plan.Rule.MaxErrorShare)), true
 	}
 	if m.plan.MaxLatency < 0 || m.here.Calls < leastCalls || ref.Calls < leastCalls ||
@@ -296,7 +314,7 @@ func (m *Machine) worse(now time.Time) (Action, bool) {
 	if m.slow.IsZero() {
 		m.slow = now
 	}
-	if now.Sub(m.slow) < m.plan.For/3 {
+	if !ended && now.Sub(m.slow) < m.plan.For/3 {
 		return Action{}, false
 	}
 	return m.back(slower(m.here, ref, beside, m.plan.MaxLatency)), true

@@ -28,10 +28,14 @@ import (
 // Plan is how a push goes and when it goes back. The zero value is its
 // documented defaults.
 type Plan struct {
-	Share int           // percent of the instances that run it after the first one; 0 means 25
-	For   time.Duration // how long each stage is judged once its instances run the value; 0 means 30s, negative means one look
+	Share int // percent of the instances that run it after the first one; 0 means 25
+	// For is how long each stage is judged once its instances run the value, and
+	// up to Report longer while instances that took calls before show too few to
+	// judge by; 0 means 30s, negative means one look.
+	For time.Duration
 	// Rule is the error share at which it goes back, by the calls of those that
-	// run the value together. A zero For means a third of the stage's. Where the
+	// run the value together. A zero For means a third of the stage's and at
+	// least 3s; when a stage ends, all its calls are judged at once. Where the
 	// others, or the same calls before the push, fail as often, it is not the
 	// push's doing and the push goes on.
 	Rule rollout.Rule
@@ -72,7 +76,7 @@ func (p Plan) OrDefault() Plan {
 		p.Report = defaultReport
 	}
 	if p.Rule.For == 0 {
-		p.Rule.For = max(p.For/3, time.Second)
+		p.Rule.For = max(p.For/3, 3*time.Second)
 	}
 	p.Rule = p.Rule.OrDefault()
 	return p

@@ -66,6 +66,7 @@ type world struct {
 	said    string
 	over    bool
 	stopped bool // the judge is away
+	every   int  // seconds between looks; 0 means 1
 }
 
 type process struct {
@@ -83,6 +84,7 @@ type process struct {
 //	set a rate=5 bad=1 worse=2 wait=20ms slower=50ms dead mute deaf lame refuses=why
 //	begin                                  the push begins; its item has revision 100
 //	run 30                                 seconds go by
+//	every 4                                seconds between looks from now on
 //	away 5                                 seconds without a judge, then another one resumes
 func (w *world) do(name string, args []string) {
 	switch name {
@@ -117,6 +119,8 @@ func (w *world) do(name string, args []string) {
 		for range w.number(args[0]) {
 			w.tick()
 		}
+	case "every":
+		w.every = w.number(args[0])
 	case "away":
 		w.stopped = true
 		for range w.number(args[0]) {
@@ -169,13 +173,15 @@ func (w *world) tick() {
 	w.second++
 	s := push.Sample{First: 100, Revision: w.rev}
 	for _, p := range w.all {
-		p.Calls, p.Errors, p.Time = 0, 0, 0
+		if w.looks(w.second - 1) {
+			p.Calls, p.Errors, p.Time = 0, 0, 0
+		}
 		if !p.dead {
 			w.live(p)
 		}
 		s.Instances = append(s.Instances, p.Instance)
 	}
-	if w.stopped || w.over || w.m == nil {
+	if w.stopped || w.over || w.m == nil || !w.looks(w.second) {
 		return
 	}
 	a := w.m.Step(w.now(), s)
@@ -206,10 +212,13 @@ func (w *world) tick() {
 // live is a second in the life of a process.
 func (w *world) live(p *process) {
 	runs := p.Revision >= 100
-	p.Calls, p.Errors, p.Time = uint64(p.rate), uint64(p.bad), time.Duration(p.rate)*p.wait
+	bad, wait := p.bad, p.wait
 	if runs {
-		p.Errors, p.Time = uint64(p.worse), time.Duration(p.rate)*p.slower
+		bad, wait = p.worse, p.slower
 	}
+	p.Calls += uint64(p.rate)
+	p.Errors += uint64(bad)
+	p.Time += time.Duration(p.rate) * wait
 	if p.mute {
 		return
 	}
@@ -227,6 +236,8 @@ func (w *world) live(p *process) {
 		}
 	}
 }
+
+func (w *world) looks(second int) bool { return second%max(w.every, 1) == 0 }
 
 func (w *world) now() time.Time { return start.Add(time.Duration(w.second) * time.Second) }
 
@@ -250,7 +261,7 @@ func (w *world) length(s string) time.Duration {
 
 func TestDefaultsAreTheOnesDocumented(t *testing.T) {
 	p := push.Plan{}.OrDefault()
-	if p.Share != 25 || p.For != 30*time.Second || p.MaxLatency != 1.5 || p.Report != 20*time.Second || p.Rule.MaxErrorShare != 0.03 || p.Rule.For != 10*time.Second {
+	if p.Share != 25 || p.For != 30*time.Second || p.MaxLatency != 1.5 || p.Report != 20*time.Second || p.Rule.MaxErrorShare != 0.03 || p.Rule.For != 10*time.Second || (push.Plan{For: time.Second}).OrDefault().Rule.For != 3*time.Second {
 		t.Errorf("%+v", p)
 	}
 	if p := (push.Plan{For: -1, Share: 101}).OrDefault(); p.For != 0 || p.Share != 25 {

@@ -37,6 +37,10 @@ func unapplied(id string, running, all int, d time.Duration) (en, zh string) {
 		fmt.Sprintf("%[3]s 后，已选 %[2]d 个实例中只有 %[1]d 个使用它；未使用：%[4]s", running, all, d, id)
 }
 
+func blind() (en, zh string) {
+	return "waiting for calls to judge it by", "等待可供判断的调用"
+}
+
 func vanished(lost, all int) (en, zh string) {
 	return fmt.Sprintf("%d of %d instances that were to run it are gone", lost, all), fmt.Sprintf("应使用它的 %d 个实例中有 %d 个已消失", all, lost)
 }
