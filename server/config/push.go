@@ -113,6 +113,11 @@ func (p Push) writes(rev int64) (item, record etcd.Write, err error) {
 	if err == nil {
 		record, err = p.record()
 	}
+	if err == nil {
+		if _, bad := settings.DecodePush(shown); bad != nil { // what no process would read
+			return item, record, errs.New(errs.Invalid, "config.push", "the value is refused").Detail(bad.Error())
+		}
+	}
 	if err != nil {
 		return item, record, errs.New(errs.Internal, "config.push", "the push can not be written down").Because(err)
 	}

@@ -123,6 +123,8 @@ func TestAPushIsTakenBack(t *testing.T) {
 	want(t, err, errs.NotFound, "")
 	_, err = s.EndPush(ctx, p, config.Aborted, "", "", li)
 	want(t, err, errs.Conflict, "")
+	_, err = s.StartPush(ctx, "order", "limits", "check", `"`+strings.Repeat("<", 60<<10)+`"`, config.PushPlan{}, li)
+	want(t, err, errs.Invalid, "") // written as JSON it is longer than processes read
 
 	// A setting that somebody changed meanwhile is not written over.
 	if p, err = s.StartPush(ctx, "order", "limits", "check", `1`, config.PushPlan{}, li); err != nil {
@@ -190,8 +192,9 @@ func TestHistoryIsTrimmedAndLeadsBack(t *testing.T) {
 func TestValuesAreCheckedBeforeTheyAreWritten(t *testing.T) {
 	s, ctx := store(t), t.Context()
 	schema, err := tree.SchemaOf(struct {
-		Max  int           `json:"max"`
-		Wait time.Duration `json:"wait"`
+		Max      int             `json:"max"`
+		Wait     time.Duration   `json:"wait"`
+		Password settings.Secret `json:"password"`
 	}{Max: 3})
 	if err != nil {
 		t.Fatal(err)
@@ -209,6 +212,8 @@ func TestValuesAreCheckedBeforeTheyAreWritten(t *testing.T) {
 		{"limits", `{"max":"five"}`, "max"},
 		{"limits", `{"max":5`, "line 1"},
 		{"limits", `{"wait":2}`, "wait"},
+		{"limits", `{"password":{"env":"ORDER_PASSWORD"}}`, ""},
+		{"limits", `{"password":"hunter2"}`, "a secret does not go into the config centre"},
 		{"log", `{"level":"DEBUG"}`, ""},
 		{"log", `{"level":"loud"}`, "level"},
 		{"sampling", `{"ratio":0.5}`, ""},
@@ -236,6 +241,9 @@ func TestValuesAreCheckedBeforeTheyAreWritten(t *testing.T) {
 		}
 		if errs.KindOf(err) != errs.Invalid || !strings.Contains(said, c.bad) {
 			t.Errorf("%s %s: %q, want %q", c.key, c.value, said, c.bad)
+		}
+		if strings.Contains(said, "hunter2") {
+			t.Errorf("a secret is told: %q", said)
 		}
 		_, err = s.Put(ctx, settings.Key("order", c.key), []byte(c.value), config.Any, li)
 		want(t, err, errs.Invalid, "")
