@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -41,8 +42,9 @@ func Run(t *testing.T, lab func(t *testing.T) Lab) {
 		name string
 		run  func(*testing.T, *bench)
 	}{
-		{"follows changes", follows}, {"sees what was committed together together", together}, {"ends with its context", ends},
+		{"follows changes", follows}, {"sees what was committed together", together}, {"ends with its context", ends},
 		{"goes on after an outage", outage}, {"writes only if nobody was faster", writes},
+		{"serves many watchers", many}, {"rests when nothing changes", rests},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := lab(t)
@@ -238,6 +240,39 @@ func writes(t *testing.T, b *bench) {
 		}
 	}
 	b.watch(t, base).until(t, "")
+}
+
+// many has watchers that spoil what they were given, which is theirs.
+func many(t *testing.T, b *bench) {
+	b.put(t, "a=1")
+	var all []*watcher
+	for range 5 {
+		w := b.watch(t, base)
+		all = append(all, w)
+		s := w.until(t, "a=1")
+		for i := range s.Items[0].Value {
+			s.Items[0].Value[i] = 'x'
+		}
+		s.Items[0].Key = "spoilt"
+	}
+	for i := range 10 {
+		b.put(t, fmt.Sprintf("a=%d", i+2))
+	}
+	for _, w := range all {
+		w.until(t, "a=11")
+	}
+	b.watch(t, base).until(t, "a=11")
+}
+
+// rests bounds what a watch may tell of a store in which nothing happens.
+func rests(t *testing.T, b *bench) {
+	b.put(t, "a=1")
+	w := b.watch(t, base)
+	w.until(t, "a=1")
+	time.Sleep(500 * time.Millisecond) // to see that nothing comes
+	if n := len(w.snaps); n > 5 {
+		t.Errorf("%d snapshots within 0.5s of nothing", n)
+	}
 }
 
 // Keys lists what a Commit changes, for labs that change one key at a time:
