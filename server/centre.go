@@ -250,7 +250,7 @@ func (c *centre) AbortPush(ctx context.Context, service, key, by, why string) (a
 		if err != nil {
 			return api.Push{}, errs.Wrap(err, op)
 		}
-		en, zh := "taken back by "+by, "由 "+by+" 撤回"
+		en, zh := "by "+by, "操作人 "+by
 		if why != "" {
 			en, zh = en+": "+why, zh+"："+why
 		}

@@ -13,6 +13,9 @@ func refusal(in Instance) (en, zh string) {
 }
 
 func waiting(done, all int) (en, zh string) {
+	if all == 0 {
+		return "no instance has said yet what it runs", "尚无实例上报其正在使用的修订"
+	}
 	return fmt.Sprintf("%d of %d instances have checked it", done, all), fmt.Sprintf("%d/%d 个实例已校验", done, all)
 }
 
@@ -26,6 +29,9 @@ func unchecked(id string, done, all int, d time.Duration) (en, zh string) {
 }
 
 func applying(running, all int) (en, zh string) {
+	if all == 0 {
+		return waiting(0, 0)
+	}
 	return fmt.Sprintf("%d of %d instances chosen run it", running, all), fmt.Sprintf("已选 %d 个实例，%d 个正在使用", all, running)
 }
 
