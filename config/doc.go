@@ -12,6 +12,9 @@
 // read strictly: an unknown key is an error with its line (package tree), and a
 // type's Validate has the last word. A bad value never replaces a good one: not
 // while running, and, with LastGood, not over a restart while the centre is away.
+// A file and a value of the centre that do not fit together keep those that did.
+// A centre that comes back without its data has deleted nothing: what it lacks
+// stays until somebody writes it anew.
 //
 // A Push is a value on its way: every process checks it, those that are chosen
 // run it, and when it is taken away they are back where they were. Each process
