@@ -29,6 +29,7 @@ func TestPushesThroughTheWholePlane(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: pushing settings through a whole plane takes about 20 s")
 	}
+	t.Parallel() // it mostly waits
 	s := newServer(t)
 	stop := run(t, s)
 	t.Cleanup(func() {
@@ -123,6 +124,7 @@ func TestAPushOutlivesThePlane(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: restarting a plane in the middle of a push takes about 15 s")
 	}
+	t.Parallel() // it mostly waits
 	s := newServer(t)
 	stop := run(t, s)
 	var all []*process
