@@ -13,7 +13,6 @@ import (
 const (
 	Prefix       = "surefoot/config/" // surefoot/config/<service>/<key>
 	SchemaPrefix = "surefoot/schema/" // surefoot/schema/<service>/<key>
-	RoutePrefix  = "surefoot/route/"  // surefoot/route/<service>
 	PushDir      = ".push"            // surefoot/config/<service>/.push/<key>: a Push
 )
 

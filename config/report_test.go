@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
+	"github.com/surefoot-go/surefoot/canary"
 	"github.com/surefoot-go/surefoot/config"
 )
 
@@ -171,7 +172,7 @@ func FuzzStored(f *testing.F) {
 		if p, err := config.DecodePush(b); err == nil && (p.ID == "" || p.Value == "" || p.Share < 0 || p.Share > 100) {
 			t.Errorf("%+v", p)
 		}
-		if r, err := config.DecodeRoute("surefoot/route/bank", b, 3); err == nil && (r.Service != "bank" || r.Revision != 3 || r.Validate() != nil) {
+		if r, err := canary.Decode("surefoot/route/bank", b, 3); err == nil && (r.Service != "bank" || r.Revision != 3 || r.Validate() != nil) {
 			t.Errorf("%+v", r)
 		}
 	})

@@ -2,8 +2,6 @@ package config
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -13,41 +11,13 @@ import (
 	"github.com/surefoot-go/surefoot/errs"
 )
 
-// DecodeRoute reads the canary route stored under key at a revision and
-// validates it: its service must be the one the key names, which is filled in
-// when empty. A route of more than 64 KiB is refused.
-func DecodeRoute(key string, value []byte, revision int64) (canary.Route, error) {
-	service, ok := strings.CutPrefix(key, RoutePrefix)
-	if !ok {
-		return canary.Route{}, fmt.Errorf("key %q is not under %s", key, RoutePrefix)
-	}
-	if len(value) > maxValue {
-		return canary.Route{}, fmt.Errorf("route has %d bytes, at most %d", len(value), maxValue)
-	}
-	var r canary.Route
-	if err := json.Unmarshal(value, &r); err != nil {
-		return canary.Route{}, fmt.Errorf("route is no JSON object of a route: %w", err)
-	}
-	if r.Service == "" {
-		r.Service = service
-	}
-	if r.Service != service {
-		return canary.Route{}, fmt.Errorf("route of %q is stored under %q", r.Service, service)
-	}
-	r.Revision = revision
-	if err := r.Validate(); err != nil {
-		return canary.Route{}, err
-	}
-	return r, nil
-}
-
 // followRoutes keeps the table as the routes of the centre. A route that cannot
 // be used leaves the one before it.
 func (c *Config) followRoutes(ctx context.Context) error {
 	var seen int64
 	lost := map[string]bool{}     // lacked by a store that started over
 	refused := map[string]int64{} // said already, by service
-	err := c.Centre.Watch(ctx, RoutePrefix, func(s driver.Snapshot) {
+	err := c.Centre.Watch(ctx, canary.Prefix, func(s driver.Snapshot) {
 		over := s.Revision > 0 && s.Revision < seen // the store has started over: it has deleted nothing
 		seen = s.Revision
 		if over {
@@ -55,11 +25,11 @@ func (c *Config) followRoutes(ctx context.Context) error {
 		}
 		here := map[string]bool{}
 		for _, it := range s.Items {
-			service := strings.TrimPrefix(it.Key, RoutePrefix)
+			service := strings.TrimPrefix(it.Key, canary.Prefix)
 			here[service] = true
 			delete(lost, service)
 			held, known := c.routes.Get(service)
-			r, err := DecodeRoute(it.Key, it.Value, it.Revision)
+			r, err := canary.Decode(it.Key, it.Value, it.Revision)
 			if err == nil && known && reflect.DeepEqual(r, held) || err != nil && refused[service] == it.Revision {
 				continue
 			}

@@ -212,7 +212,7 @@ func ourPush(l *lab) answer {
 	l.later(func() { s.Close() })
 	kv := s.Client()
 	put := func(key, value string) {
-		_, err := kv.PutIf(l.ctx, etcd.RoutePrefix+key, []byte(value), etcd.Any)
+		_, err := kv.PutIf(l.ctx, canary.Prefix+key, []byte(value), etcd.Any)
 		l.must(err)
 	}
 	var table canary.Table

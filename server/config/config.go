@@ -23,6 +23,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/surefoot-go/surefoot/canary"
 	settings "github.com/surefoot-go/surefoot/config"
 	"github.com/surefoot-go/surefoot/contrib/etcd"
 	"github.com/surefoot-go/surefoot/errs"
@@ -32,7 +33,7 @@ import (
 // they are about.
 const (
 	Prefix       = "surefoot/config/" // surefoot/config/<service>/<key>
-	RoutePrefix  = etcd.RoutePrefix   // surefoot/route/<service>
+	RoutePrefix  = canary.Prefix      // surefoot/route/<service>
 	auditPrefix  = "surefoot/audit/"  // by time
 	reviewPrefix = "surefoot/review/" // surefoot/review/<service>/<version>
 )

@@ -40,7 +40,7 @@ func (s *Store) Routes(ctx context.Context) ([]canary.Route, error) {
 }
 
 func (s *Store) decode(ctx context.Context, it etcd.Item) (canary.Route, bool) {
-	r, err := etcd.DecodeRoute(it.Key, it.Value, it.Revision)
+	r, err := canary.Decode(it.Key, it.Value, it.Revision)
 	if err != nil {
 		s.log().ErrorContext(ctx, "unreadable route", slog.String("key", it.Key), slog.Any("error", err))
 	}
@@ -216,7 +216,7 @@ func (s *Store) state(ctx context.Context, op, service string) (state, error) {
 		return state{}, err
 	}
 	if st.item.Revision > 0 {
-		st.route, err = etcd.DecodeRoute(st.item.Key, st.item.Value, st.item.Revision)
+		st.route, err = canary.Decode(st.item.Key, st.item.Value, st.item.Revision)
 		if err != nil && op != "config.PutRoute" { // writing anew is the cure
 			return state{}, errs.New(errs.Internal, op, "the stored route can not be read; write it anew").Because(err)
 		}

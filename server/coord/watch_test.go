@@ -267,7 +267,7 @@ func TestWatchRoutes(t *testing.T) {
 	go func() { ended <- etcd.WatchRoutes(ctx, kv, &table) }()
 	store := func(service, value string) int64 {
 		t.Helper()
-		rev, err := kv.PutIf(ctx, etcd.RoutePrefix+service, []byte(value), etcd.Any)
+		rev, err := kv.PutIf(ctx, canary.Prefix+service, []byte(value), etcd.Any)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +298,7 @@ func TestWatchRoutes(t *testing.T) {
 	if got := table.Pick("payment", nil, "u"); got != "v2" {
 		t.Errorf("after bad values: %q", got)
 	}
-	if err := kv.Delete(ctx, etcd.RoutePrefix+"payment", etcd.Any); err != nil {
+	if err := kv.Delete(ctx, canary.Prefix+"payment", etcd.Any); err != nil {
 		t.Fatal(err)
 	}
 	wait("route removed", func() bool { _, ok := table.Get("payment"); return !ok })
