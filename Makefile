@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO    ?= go
 WEB   := server/console/web
 
-.PHONY: help test check build vet unit race arch gen console console-check story browser node-otel bench numbers safety overload performance pipes vitals tidy clean
+.PHONY: help test check build vet unit race arch gen console console-check story browser node-otel bench numbers safety overload performance pipes vitals centre tidy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ pipes: ## measure the pipe beside TLS, gRPC, NATS and yamux, and write docs/pipe
 
 vitals: ## run real concurrency bugs under watch, and write docs/vitals.md (four minutes)
 	$(GO) run ./bench/vitals
+
+centre: ## measure the registry and the config centre, and write docs/centre.md (two minutes)
+	$(GO) run ./bench/centre
 
 gen: ## write generated code anew: protobuf, exported surface
 	tools/gen.sh
