@@ -3,8 +3,9 @@
 //
 //	c := &config.Config{Service: "order", Centre: &consul.Driver{Addr: "127.0.0.1:8500"}}
 //
-// Tested against a real agent, Consul 1.9.17; the requests are those of the
-// current documentation (blocking queries, /v1/kv, /v1/txn).
+// Tested against a real agent, Consul 1.9.17; newer ones were not tried. The
+// requests are those of the documentation of the API, read up to 1.15
+// (blocking queries, /v1/kv, /v1/txn).
 package consul
 
 import (

@@ -7,8 +7,9 @@
 // passing. Whoever else registers in Consul is found, too: meta "version" and
 // "zone" are the instance's, the rest are labels.
 //
-// Tested against a real agent, Consul 1.9.17; the requests are those of the
-// current documentation (agent/service/register, agent/check/update,
+// Tested against a real agent, Consul 1.9.17; newer ones were not tried. The
+// requests are those of the documentation of the API, read up to 1.15
+// (agent/service/register, agent/check/update,
 // health/service with blocking queries).
 package consul
 
