@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -12,8 +13,10 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/surefoot-go/surefoot/discovery/driver"
+	"github.com/surefoot-go/surefoot/errs"
 	"github.com/surefoot-go/surefoot/observe"
 	"github.com/surefoot-go/surefoot/resilience/balance"
+	"github.com/surefoot-go/surefoot/resilience/retry"
 	"github.com/surefoot-go/surefoot/safe"
 )
 
@@ -163,37 +166,40 @@ func (t *target) age(now time.Time) time.Duration {
 	return now.Sub(t.view.good)
 }
 
-// hear takes in an answer of the registry.
-func (t *target) hear(now time.Time, answer []balance.Instance) {
+// hear takes in an answer of the registry and returns the followers' panics.
+func (t *target) hear(now time.Time, answer []balance.Instance) []error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(answer) > 0 && len(t.view.gone) == 0 && same(answer, t.answer) { // the registry says again what it said
 		t.view.heard, t.view.good = now, now
-		return
+		return nil
 	}
 	t.answer = answer
 	t.view.hear(now, answer, t.grace)
-	t.publish()
+	return t.publish()
 }
 
 // publish hands the set on if it is another one.
-func (t *target) publish() {
+func (t *target) publish() (failed []error) {
 	set, kept := t.view.set()
 	t.kept = kept
 	if len(set) == 0 || same(set, t.set) {
-		return
+		return nil
 	}
 	t.set = set
 	if t.balancer != nil {
 		t.balancer.Set(set)
 	}
 	for _, f := range t.followers {
-		f.fn(set)
+		if err := safe.Call(func() error { f.fn(set); return nil }); err != nil {
+			failed = append(failed, err)
+		}
 	}
+	return failed
 }
 
 // Run follows every service that is asked for, now or later, until ctx ends,
-// and returns ctx's error. It is run once.
+// and returns ctx's error. One Run at a time; another may follow it.
 func (s *Source) Run(ctx context.Context) error {
 	s.init()
 	ctx, cancel := context.WithCancel(ctx)
@@ -202,6 +208,9 @@ func (s *Source) Run(ctx context.Context) error {
 		cancel()
 		for _, t := range tasks {
 			<-t.Done()
+		}
+		for _, t := range s.all() {
+			t.running = false // for the next Run
 		}
 	}()
 	tick := time.NewTicker(time.Second)
@@ -225,21 +234,50 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
-// watch follows one service. A driver that gives up for good leaves the set as
-// it is, and old.
+// watch follows one service. A driver that ends, or panics, is asked again; only
+// one that was closed or takes no such name leaves the set as it is, and old.
 func (s *Source) watch(ctx context.Context, t *target) error {
-	err := s.Driver.Watch(ctx, t.service, func(in []balance.Instance) { t.hear(time.Now(), in) })
-	if ctx.Err() == nil {
+	for tries := 0; ; tries = min(tries+1, 10) {
+		begun := time.Now()
+		err := safe.Call(func() error {
+			return s.Driver.Watch(ctx, t.service, func(in []balance.Instance) { s.warn(t, t.hear(time.Now(), in)) })
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
 		s.Observe.Log.Error("discovery: the registry is no longer watched", "service", t.service, "err", err)
+		if k := errs.KindOf(err); k == errs.Invalid || k == errs.Unavailable {
+			return nil
+		}
+		if time.Since(begun) > longest {
+			tries = 0
+		}
+		limit := min(shortest<<tries, longest)
+		if retry.Wait(ctx, limit/10+rand.N(limit-limit/10)) != nil {
+			return nil
+		}
 	}
-	return nil
+}
+
+// Between two tries with a driver that ended; full jitter.
+const (
+	shortest = 100 * time.Millisecond
+	longest  = 5 * time.Second
+)
+
+// warn says that followers failed.
+func (s *Source) warn(t *target, failed []error) {
+	for _, err := range failed {
+		s.Observe.Log.Error("discovery: a follower failed", "service", t.service, "err", err)
+	}
 }
 
 // look forgets who is kept no longer, and raises the alarm of an old set.
 func (s *Source) look(ctx context.Context, t *target, now time.Time) {
 	t.mu.Lock()
+	var failed []error
 	if t.view.expire(now, t.grace) {
-		t.publish()
+		failed = t.publish()
 	}
 	age, empty, n := t.age(now), t.view.heard.After(t.view.good), len(t.set)
 	alarm := s.Old >= 0 && age >= s.old() && now.Sub(t.alarmed) >= s.old()
@@ -247,6 +285,7 @@ func (s *Source) look(ctx context.Context, t *target, now time.Time) {
 		t.alarmed = now
 	}
 	t.mu.Unlock()
+	s.warn(t, failed)
 	if !alarm {
 		return
 	}

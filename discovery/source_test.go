@@ -22,6 +22,8 @@ type book struct {
 	mu       sync.Mutex
 	watchers map[string]func([]balance.Instance)
 	watches  int
+	give     chan struct{} // closed when Watch is to give up, once
+	fail     error
 }
 
 func (b *book) Watch(ctx context.Context, service string, fn func([]balance.Instance)) error {
@@ -31,9 +33,17 @@ func (b *book) Watch(ctx context.Context, service string, fn func([]balance.Inst
 	}
 	b.watchers[service] = fn
 	b.watches++
+	if b.give == nil || b.fail != nil {
+		b.give, b.fail = make(chan struct{}), nil
+	}
+	give := b.give
 	b.mu.Unlock()
-	<-ctx.Done()
-	return ctx.Err()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-give:
+		return errors.New("the driver gave up")
+	}
 }
 
 // say answers with instances by the names of ids.
@@ -172,6 +182,34 @@ func TestRegistrationAlarms(t *testing.T) {
 		}
 		if n := strings.Count(log.String(), "nobody can see this instance"); n != 3 || !strings.Contains(log.String(), "the lease is over") {
 			t.Errorf("%d alarms in 151 s: %s", n, log.String())
+		}
+	})
+}
+
+// TestNothingEndsTheFollowing: a follower that panics, a driver that gives up
+// and a Run that was started anew leave the service followed.
+func TestNothingEndsTheFollowing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &book{}
+		s := &discovery.Source{Driver: b, Observe: observe.Sinks{Log: slog.New(slog.DiscardHandler)}}
+		s.Follow("pay", func([]balance.Instance) { panic("of the follower") })
+		calls := 0
+		s.Follow("pay", func([]balance.Instance) { calls++ })
+		end := running(t, s)
+		b.say("pay", "a")
+		b.say("pay", "a b")
+		b.mu.Lock()
+		b.fail = errors.New("tired")
+		close(b.give)
+		b.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		b.say("pay", "c d")
+		end()
+		end = running(t, s)
+		b.say("pay", "c d e")
+		end()
+		if calls != 4 || ids(s.Status()[0].Instances) != "c d e" {
+			t.Errorf("%d calls, %+v", calls, s.Status())
 		}
 	})
 }

@@ -22,8 +22,13 @@ type view struct {
 	gone   map[string]absent           // that vanished lately, or are kept
 	heard  time.Time                   // when the registry answered last, even with nothing
 	good   time.Time                   // when it answered with something last
-	peak   int                         // the most that were listed lately
-	peaked time.Time                   // until when they were
+	sizes  []size                      // how many were listed lately, oldest first
+}
+
+// size is how many were listed, and until when.
+type size struct {
+	n     int
+	until time.Time
 }
 
 // absent is an instance that the registry no longer names.
@@ -40,21 +45,22 @@ type absent struct {
 // grace.
 func (v *view) hear(now time.Time, answer []balance.Instance, grace time.Duration) {
 	v.heard = now
-	if len(answer) == 0 {
-		return
-	}
-	v.good = now
 	next := make(map[string]balance.Instance, len(answer))
 	for _, in := range answer {
 		in.ID = cmp.Or(in.ID, in.Addr)
 		if _, twice := next[in.ID]; in.ID != "" && !twice {
 			next[in.ID] = in
-			delete(v.gone, in.ID)
 		}
 	}
-	if n := len(v.listed); n >= v.peak || now.Sub(v.peaked) >= lately {
-		v.peak, v.peaked = n, now
+	if len(next) == 0 {
+		return
 	}
+	v.good = now
+	for id := range next {
+		delete(v.gone, id)
+	}
+	v.sizes = append(slices.DeleteFunc(v.sizes, func(s size) bool { return now.Sub(s.until) >= lately }), size{len(v.listed), now})
+	peak := slices.MaxFunc(v.sizes, func(a, b size) int { return cmp.Compare(a.n, b.n) }).n
 	for id, in := range v.listed {
 		if _, here := next[id]; !here {
 			if v.gone == nil {
@@ -65,7 +71,7 @@ func (v *view) hear(now time.Time, answer []balance.Instance, grace time.Duratio
 	}
 	v.listed = next
 	v.expire(now, grace)
-	if grace <= 0 || v.peak < few || 2*len(next) >= v.peak {
+	if grace <= 0 || peak < few || 2*len(next) >= peak {
 		return
 	}
 	for id, a := range v.gone {

@@ -39,6 +39,7 @@ func TestView(t *testing.T) {
 		{"leases that end one after the other are a mass too", []string{"0: a b c d -> a b c d (0)", "1: a b c -> a b c (0)", "2: a b -> a b (0)", "3: a -> a b c d (3)"}},
 		{"they come back", []string{"0: a b c d -> a b c d (0)", "1: a -> a b c d (3)", "3: a b c d -> a b c d (0)", "90: a b c d -> a b c d (0)"}},
 		{"a rollout that replaces all at once is doubted, and over", []string{"0: a b c -> a b c (0)", "1: x y z -> x y z (0)", "2: x y -> x y (0)"}},
+		{"whenever it begins", []string{"1: a b c d e f g h i -> a b c d e f g h i (0)", "10: a b c d e -> a b c d e (0)", "11: a b c -> a b c d e f g h i (6)"}},
 		{"two are too few", []string{"0: a b -> a b (0)", "1: a -> a (0)"}},
 		{"a version goes with its instance", []string{"0: a a b -> a b (0)"}},
 	} {

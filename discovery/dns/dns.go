@@ -63,7 +63,8 @@ func (d *Driver) Watch(ctx context.Context, service string, fn func([]driver.Ins
 				level = slog.LevelWarn // said once an outage
 			}
 			d.log().LogAttrs(ctx, level, "dns: the look-up failed", slog.String("name", service), slog.Any("err", err))
-			wait = min(wait, time.Duration(failing)*time.Second)
+			limit := min(wait, time.Duration(failing)*time.Second)
+			wait = limit/10 + rand.N(limit-limit/10+1)
 		default:
 			failing = 0
 			fn(in)
@@ -117,9 +118,15 @@ func (d *Driver) srv(ctx context.Context, name string) ([]driver.Instance, error
 	}
 	var out []driver.Instance
 	for _, s := range found {
+		if s.Target == "." {
+			continue // "not available here", as RFC 2782 has it
+		}
 		if s.Priority == found[0].Priority { // the answer is sorted by it
 			out = append(out, d.instance(net.JoinHostPort(strings.TrimSuffix(s.Target, "."), strconv.Itoa(int(s.Port))), int(s.Weight)))
 		}
+	}
+	if len(out) == 0 {
+		return nil, errs.New(errs.NotFound, "dns.Watch", "the name server says that it is not available")
 	}
 	return sorted(out), nil
 }
