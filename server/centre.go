@@ -38,8 +38,8 @@ func (c *centre) Instances(ctx context.Context, service string) ([]api.Listed, e
 	const op = "server.Instances"
 	prefix := etcd.InstancePrefix
 	if service != "" {
-		if err := serviceName(op, service); err != nil {
-			return nil, err
+		if serviceName(op, service) != nil {
+			return []api.Listed{}, nil // telemetry may name it so; nobody can be registered under it
 		}
 		prefix += service + "/"
 	}
@@ -73,8 +73,8 @@ func (c *centre) Instances(ctx context.Context, service string) ([]api.Listed, e
 func (c *centre) ServiceConfig(ctx context.Context, service string) (api.ServiceConfig, error) {
 	const op = "server.ServiceConfig"
 	out := api.ServiceConfig{Service: service, Keys: []api.Value{}, Applied: []api.Applied{}, Pushes: []api.Push{}}
-	if err := serviceName(op, service); err != nil {
-		return out, err
+	if serviceName(op, service) != nil {
+		return out, nil // telemetry may name it so; nothing can be set for it
 	}
 	items, err := c.store().List(ctx, settings.Prefix+service+"/")
 	if err != nil {
