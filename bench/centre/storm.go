@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/zeromicro/go-zero/core/discov"
@@ -26,7 +27,7 @@ func (p plan) register(ctx context.Context, store *coord.Server, who string) (ou
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	kv := &etcd.KV{Endpoints: []string{store.Addr()}}
+	kv := &etcd.KV{Endpoints: []string{store.Addr()}, Log: slog.New(slog.DiscardHandler)}
 	defer func() { _ = kv.Close() }()
 	registry := &etcd.Registry{KV: kv}
 	var tasks []*safe.Task
