@@ -197,7 +197,7 @@ func TestAClusterOfOnesOwn(t *testing.T) {
 	}
 	request(t, "GET", url+"/api/v1/services/nobody/config", "", 200, nil)
 	request(t, "GET", url+"/api/v1/services/nobody/config/x", "", 404, nil)
-	request(t, "GET", url+"/api/v1/instances?service=a/b", "", 400, nil)
+	request(t, "GET", url+"/api/v1/instances?service=a/b", "", 200, nil) // telemetry may name it so
 	if entries, err := os.ReadDir(filepath.Join(s.Dir, "etcd")); err == nil {
 		t.Errorf("an etcd of its own: %v", entries)
 	}
