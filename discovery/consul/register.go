@@ -58,7 +58,8 @@ func (d *Driver) Register(ctx context.Context, service string, in driver.Instanc
 			wait = min(wait, consul.Wait(failing))
 			failing = min(failing+1, 30)
 		case !k.visible:
-			wait = min(wait, 100*time.Millisecond) // Consul spreads the news
+			wait = min(wait, consul.Wait(failing)) // Consul spreads the news
+			failing = min(failing+1, 30)
 		default:
 			failing = 0
 		}
